@@ -1,0 +1,45 @@
+"""Packaging. `pip install -e ".[test]"` is all that a fresh machine needs."""
+
+import re
+import sys
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+    sys.exit(
+        f"vqcnir needs Python 3.11 or 3.12, this is {sys.version_info[0]}.{sys.version_info[1]}: "
+        "torch needs 3.11 at least, and BasicSR 1.4.2 does not build on 3.13."
+    )
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
+
+setup(
+    name="vqcnir",
+    version=VERSION,
+    description="Image restoration with a vector-quantised prior (VQCNIR) as a BasicSR plugin",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    # no python_requires: pip would answer a wrong Python with a long report instead of the line above
+    packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
+    package_data={"vqcnir_arch": ["demo/*.yml"]},
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "basicsr==1.4.2",
+        "pyiqa>=0.1.13",
+        "timm>=1.0",
+        "opencv-python",
+        "numpy",
+        "pyyaml",
+        "pydantic>=2.7",
+        "tqdm",
+        "scikit-image",
+        "matplotlib",
+        "tensorboard",
+    ],
+    extras_require={"test": ["pytest", "ruff"]},
+    entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
+)

@@ -1,0 +1,21 @@
+"""Networks; importing this package registers them."""
+
+from vqcnir_arch.archs.deform_conv import DeformConv2d
+from vqcnir_arch.archs.quantizers import Codes, NearestCode, Quantizer
+from vqcnir_arch.archs.vqcnir_arch import VQCNIR
+from vqcnir_arch.archs.vqgan_prior_arch import VQGANPrior
+from vqcnir_arch.registry import ENHANCER_REGISTRY, FUSION_REGISTRY, QUANTIZER_REGISTRY, import_modules
+
+__all__ = [
+    "ENHANCER_REGISTRY",
+    "FUSION_REGISTRY",
+    "QUANTIZER_REGISTRY",
+    "VQCNIR",
+    "Codes",
+    "DeformConv2d",
+    "NearestCode",
+    "Quantizer",
+    "VQGANPrior",
+]
+
+import_modules(__name__, __path__, "_arch")

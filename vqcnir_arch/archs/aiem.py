@@ -1,0 +1,104 @@
+"""Adaptive illumination enhancement module (VQCNIR section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.layers import LayerNorm2d
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import ENHANCER_REGISTRY, register
+
+
+def simple_gate(x: Tensor) -> Tensor:
+    """Multiply the first half of the channels by the second: [B, 2C, H, W] to [B, C, H, W]."""
+    first, second = x.chunk(2, dim=1)
+    return first * second
+
+
+class LargeKernelAttention(nn.Sequential):
+    """Attention map from a 5×5 and a dilated 7×7 depth-wise convolution: [B, 2C, H, W] to [B, C, H, W]."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.local = nn.Conv2d(in_channels, in_channels, 5, padding=2, groups=in_channels)
+        self.dilated = nn.Conv2d(in_channels, in_channels, 7, padding=9, dilation=3, groups=in_channels)
+        self.project = nn.Conv2d(in_channels, out_channels, 1)
+
+
+class IMAConv(nn.Module):
+    """Illumination mutual attention convolution: a learned curve per channel split (VQCNIR eq. 3-7).
+
+    The maps A_1..A_n of a split come from all other splits (its complement) and are shared by its channels.
+
+    Args:
+        channels: channels of input and output.
+        splits: S of eq. 3.
+        curve_order: n of eq. 6, the number of curve iterations.
+    """
+
+    def __init__(self, channels: int, splits: int, curve_order: int) -> None:
+        super().__init__()
+        if splits < 2 or channels % splits:
+            raise UserError(f"AIEM: splits must be at least 2 and divide {channels} channels, got {splits}")
+        width = channels // splits
+        self.curve = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels - width, width, 5, padding=2),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(width, curve_order, 1),
+                nn.Sigmoid(),
+            )
+            for _ in range(splits)
+        )
+        self.conv = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(splits))
+
+    def forward(self, x: Tensor) -> Tensor:
+        splits = x.chunk(len(self.conv), dim=1)
+        enhanced = []
+        for i, (split, curve, conv) in enumerate(zip(splits, self.curve, self.conv, strict=True)):
+            complement = torch.cat(splits[:i] + splits[i + 1 :], dim=1)
+            y = split.clamp(0, 1)  # the curve keeps [0, 1] in [0, 1]; outside it would run away
+            for a in curve(complement).split(1, dim=1):
+                y = y + a * y * (1 - y)  # eq. 6; each map is used once (the printed index A_{n-1} is a slip)
+            enhanced.append(conv(y))
+        return torch.cat(enhanced, dim=1)
+
+
+@register(ENHANCER_REGISTRY)
+class AIEM(nn.Module):
+    """Adaptive illumination enhancement: hierarchical information extraction, then mutual attention enhancement.
+
+    [B, C, H, W] to the same shape; a fresh block is the identity, as both residual scales start at zero.
+
+    Args:
+        channels: C.
+        splits: channel splits of the mutual attention convolution.
+        curve_order: number of curve iterations.
+    """
+
+    def __init__(self, channels: int, splits: int = 4, curve_order: int = 3) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm2d(channels)
+        self.expand1 = nn.Conv2d(channels, 2 * channels, 1)
+        self.depthwise = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.channel = nn.Conv2d(2 * channels, channels, 1)
+        self.large_kernel = LargeKernelAttention(2 * channels, channels)
+        self.project1 = nn.Conv2d(channels, channels, 1)
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+        self.norm2 = LayerNorm2d(channels)
+        self.expand2 = nn.Conv2d(channels, 2 * channels, 1)
+        self.ima = IMAConv(channels, splits, curve_order)
+        self.project2 = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.depthwise(self.expand1(self.norm1(x)))
+        channel = self.channel(F.adaptive_avg_pool2d(u, 1))
+        x = x + self.beta * self.project1(channel * self.large_kernel(u) * simple_gate(u))
+        u = simple_gate(self.expand2(self.norm2(x)))
+        return x + self.gamma * self.project2(self.ima(u))

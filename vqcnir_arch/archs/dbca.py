@@ -1,0 +1,115 @@
+"""Deformable bi-directional cross-attention (VQCNIR section 3.4)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.deform_conv import DeformConv2d
+from vqcnir_arch.archs.layers import LayerNorm2d, group_norm
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import FUSION_REGISTRY, register
+
+
+class BidirectionalCrossAttention(nn.Module):
+    """Channel attention between the two decoders' features, one map for both directions (VQCNIR eq. 8-11).
+
+    As in the published network, not as printed: queries and keys have unit length over the pixels and a learned scale
+    per head stands for 1/√C; values come from the features before the norm.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        if channels % heads:
+            raise UserError(f"DBCA: heads {heads} does not divide {channels} channels")
+        self.norm_d = LayerNorm2d(channels)
+        self.norm_g = LayerNorm2d(channels)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key = nn.Conv2d(channels, channels, 1)
+        self.value_d = nn.Conv2d(channels, channels, 1)
+        self.value_g = nn.Conv2d(channels, channels, 1)
+        self.scale = nn.Parameter(torch.ones(heads, 1, 1))
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x_d: Tensor, x_g: Tensor) -> tuple[Tensor, Tensor]:
+        shape = x_d.shape
+        heads = self.scale.shape[0]
+
+        def split_heads(x: Tensor) -> Tensor:
+            return x.reshape(shape[0], heads, shape[1] // heads, -1)
+
+        query = F.normalize(split_heads(self.query(self.norm_d(x_d))), dim=-1)
+        key = F.normalize(split_heads(self.key(self.norm_g(x_g))), dim=-1)
+        attention = (query @ key.transpose(-2, -1) * self.scale).softmax(dim=-1)  # [B, heads, C/heads, C/heads]
+        from_g = (attention @ split_heads(self.value_g(x_g))).reshape(shape)
+        from_d = (attention @ split_heads(self.value_d(x_d))).reshape(shape)
+        return x_d + self.beta * from_g, x_g + self.gamma * from_d
+
+
+class TextureWarp(nn.Module):
+    """Warp D's feature by offsets estimated from both features (VQCNIR eq. 12-13).
+
+    The offset *feature* of a level goes on to the next finer one, doubled in size and value.
+    """
+
+    def __init__(self, channels: int, coarser_channels: int, offset_groups: int, norm_groups: int) -> None:
+        super().__init__()
+        self.estimate = nn.Sequential(
+            nn.Conv2d(2 * channels, channels, 1),
+            group_norm(channels, norm_groups),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 7, padding=3, groups=channels),
+            group_norm(channels, norm_groups),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 1),
+        )
+        self.merge = nn.Sequential(
+            nn.Conv2d(channels + coarser_channels, channels, 3, padding=1), group_norm(channels, norm_groups), nn.SiLU()
+        )
+        self.deform = DeformConv2d(channels, offset_groups)
+
+    def forward(self, x_d: Tensor, x_g: Tensor, coarser_offset: Tensor | None) -> tuple[Tensor, Tensor]:
+        offset = self.estimate(torch.cat((x_g, x_d), dim=1))
+        if coarser_offset is not None:
+            finer = F.interpolate(coarser_offset, scale_factor=2, mode="bilinear", align_corners=False) * 2
+            offset = torch.cat((offset, finer), dim=1)
+        offset = self.merge(offset)
+        return self.deform(x_d, offset), offset
+
+
+@register(FUSION_REGISTRY)
+class DBCA(nn.Module):
+    """One level of deformable bi-directional cross-attention.
+
+    Args:
+        channels: C of this level.
+        coarser_channels: channels of the next coarser level's offset feature, 0 at the coarsest.
+        norm_groups: groups of the group norms.
+        heads: attention heads.
+        offset_groups: groups of the deformable convolution.
+    """
+
+    def __init__(
+        self, channels: int, coarser_channels: int, norm_groups: int, heads: int = 1, offset_groups: int = 4
+    ) -> None:
+        super().__init__()
+        self.attention = BidirectionalCrossAttention(channels, heads)
+        self.warp = TextureWarp(channels, coarser_channels, offset_groups, norm_groups)
+
+    def forward(self, x_d: Tensor, x_g: Tensor, carry: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Fuse D's and G's features, both [B, C, H, W].
+
+        Args:
+            x_d: feature of decoder D.
+            x_g: feature of decoder G.
+            carry: what the coarser level handed on (here its offset feature), None at the coarsest.
+
+        Returns:
+            D's feature after the attention, the warped feature that goes beside it into D's residual block, and what
+            this level hands on.
+        """
+        x_d, x_g = self.attention(x_d, x_g)
+        warped, offset = self.warp(x_d, x_g, carry)
+        return x_d, warped, offset

@@ -1,0 +1,153 @@
+"""What every network of the library can do: pad and crop, carry its options in its checkpoint, load published files."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
+from vqcnir_arch.errors import UserError
+
+EXTRA_STATE = "_extra_state"
+logger = logging.getLogger("basicsr")
+
+
+def encode_options(arch: str, options: dict[str, Any]) -> Tensor:
+    """Pack an arch name and its constructor's options into a uint8 tensor of JSON.
+
+    A tensor survives BasicSR's save (which calls `.cpu()` on every value) and strict load. A buffer would not do:
+    DDP broadcasts buffers.
+    """
+    text = json.dumps({"arch": arch, "options": options}, sort_keys=True)
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
+
+
+def decode_options(packed: Tensor) -> tuple[str, dict[str, Any]]:
+    """Undo `encode_options`: return the arch name and its options."""
+    content = json.loads(bytes(packed.tolist()).decode())
+    return content["arch"], content["options"]
+
+
+class VQNetwork(nn.Module):
+    """Base of the networks: RGB in, RGB out, NCHW, float, nominal range [0, 1], any height and width.
+
+    A subclass calls `remember_options(locals())` in its constructor, computes in `compute` and, where published
+    checkpoints exist for it, fills in the four class attributes below.
+    """
+
+    scale: ClassVar[int] = 1
+    size_multiple: ClassVar[int] = 1
+    """Height and width that `compute` takes are multiples of this."""
+    published_size_multiple: ClassVar[int] = 64
+    runtime_options: ClassVar[tuple[str, ...]] = ("padding", "prior", "freeze_prior")
+    """Options that say nothing about the tensors: two networks that differ only here load each other's checkpoints."""
+    published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """(regular expression, replacement) pairs that turn one of our tensor names into the published one, in order."""
+    published_dead: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of the names of published tensors that the network does not use."""
+
+    options: dict[str, Any]
+    padding: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_load_state_dict_pre_hook(VQNetwork._adapt_state_dict)
+
+    def remember_options(self, arguments: dict[str, Any]) -> None:
+        """Keep the constructor's options (`locals()` of the constructor) for the checkpoint, and check `padding`."""
+        self.padding = arguments["padding"]
+        if self.padding not in PADDING_RULES:
+            raise UserError(f"padding '{self.padding}' is unknown (known: {', '.join(PADDING_RULES)})")
+        names = [n for n in inspect.signature(type(self)).parameters if n not in ("prior", "freeze_prior")]
+        self.options = {name: arguments[name] for name in names}
+
+    def forward(self, x: Tensor, **keywords: Any) -> Any:
+        """Restore a batch of images.
+
+        Args:
+            x: [B, 3, H, W], RGB, nominal range [0, 1]; any H and W of at least 1.
+            **keywords: what the network's `compute` takes beside the image.
+
+        Returns:
+            [B, 3, H·scale, W·scale], not clamped. With keywords that ask for more, a tuple that starts with it.
+        """
+        if x.dim() != 4 or x.shape[1] != 3:
+            raise UserError(f"{type(self).__name__} takes images as [B, 3, H, W], got {list(x.shape)}")
+        height, width = x.shape[-2:]
+        # the published rule belongs to its test code: training crops are never padded by it
+        if self.padding == "published" and not self.training:
+            x = pad_bottom_right(x, self.published_size_multiple, always=True)
+        else:
+            x = pad_bottom_right(x, self.size_multiple)
+        result = self.compute(x, **keywords)
+        image, *rest = result if isinstance(result, tuple) else (result,)
+        if isinstance(image, Tensor):
+            image = crop_bottom_right(image, height * self.scale, width * self.scale)
+        return (image, *rest) if rest else image
+
+    def compute(self, x: Tensor, **keywords: Any) -> Any:
+        """Restore a batch whose size fits `size_multiple`; same contract as `forward`."""
+        raise NotImplementedError
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
+        """Return the options of the published network whose tensors have these names and shapes, or None."""
+        return None
+
+    def published_name(self, name: str) -> str:
+        """Return the published name of one of our tensors."""
+        for pattern, replacement in self.published_names:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    def get_extra_state(self) -> Tensor:
+        return encode_options(type(self).__name__, self.options)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Nothing to set: `_adapt_state_dict` has compared the options already."""
+
+    def _adapt_state_dict(
+        self,
+        state_dict: dict[str, Tensor],
+        prefix: str,
+        local_metadata: dict,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Rename published tensors, drop the published dead ones, and compare the options that the file carries."""
+        if prefix + EXTRA_STATE in state_dict:
+            error_msgs.extend(self._differing_options(state_dict[prefix + EXTRA_STATE]) if strict else [])
+            return
+        state_dict[prefix + EXTRA_STATE] = self.get_extra_state()
+        for name in list(self.state_dict()):
+            published = prefix + self.published_name(name)
+            if published in state_dict:
+                state_dict[prefix + name] = state_dict.pop(published)
+        own = {prefix + name for name in self.state_dict()}
+        for dead in self.published_dead:
+            names = [n for n in state_dict if n.startswith(prefix + dead) and n not in own]
+            for name in names:
+                del state_dict[name]
+            if names:
+                logger.info("%s: dropped %d unused tensors '%s*'", type(self).__name__, len(names), dead)
+
+    def _differing_options(self, packed: Tensor) -> list[str]:
+        arch, options = decode_options(packed)
+        if arch != type(self).__name__:
+            return [f"the file holds a {arch}, not a {type(self).__name__}"]
+        mine = json.loads(json.dumps(self.options))
+        return [
+            f"the file was made with {name}: {options.get(name)}, this network has {mine.get(name)}"
+            for name in sorted(set(options) | set(mine))
+            if name not in self.runtime_options and options.get(name) != mine.get(name)
+        ]

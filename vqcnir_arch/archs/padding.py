@@ -1,0 +1,45 @@
+"""The one padding rule: every network pads and crops through these two functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+PADDING_RULES = ("exact", "published")
+
+
+def mirrored_indices(size: int, target: int, device: torch.device) -> Tensor:
+    """Return `target` indices into an axis of length `size` that walk to its end and back, repeating the edge.
+
+    For size 3 and target 8: 0 1 2 2 1 0 0 1.
+    """
+    position = torch.arange(target, device=device) % (2 * size)
+    return torch.minimum(position, 2 * size - 1 - position)
+
+
+def pad_bottom_right(x: Tensor, multiple: int, always: bool = False) -> Tensor:
+    """Pad an image batch at the bottom and the right by mirroring with repeated edge.
+
+    Args:
+        x: images, [B, C, H, W].
+        multiple: H and W of the result are multiples of this.
+        always: go to the *next* multiple even where the size fits already. Together with `multiple=64` this is the
+            rule of the published test code, which pads 64 to 128.
+
+    Returns:
+        [B, C, H', W'] with the input in its top left corner; `x` itself if nothing is to be added.
+    """
+    height, width = x.shape[-2:]
+    extra = 1 if always else 0
+    new_height = -(-(height + extra) // multiple) * multiple
+    new_width = -(-(width + extra) // multiple) * multiple
+    if new_height != height:
+        x = x.index_select(-2, mirrored_indices(height, new_height, x.device))
+    if new_width != width:
+        x = x.index_select(-1, mirrored_indices(width, new_width, x.device))
+    return x
+
+
+def crop_bottom_right(x: Tensor, height: int, width: int) -> Tensor:
+    """Undo `pad_bottom_right`: return the top left `height` × `width` part of [B, C, H', W']."""
+    return x[..., :height, :width]

@@ -1,0 +1,198 @@
+"""VQCNIR: clearer night image restoration with a vector-quantised codebook (AAAI 2024)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs import aiem, dbca  # noqa: F401  (importing them fills the registries)
+from vqcnir_arch.archs.layers import ResidualBlock, Upsample
+from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import ARCH_REGISTRY, ENHANCER_REGISTRY, FUSION_REGISTRY, QUANTIZER_REGISTRY, build, register
+
+logger = logging.getLogger("basicsr")
+
+
+def build_enhancer(options: dict[str, Any], channels: int) -> nn.Sequential:
+    """Build `depth` blocks of the enhancer `type`; `type: none` is the identity."""
+    options = dict(options)
+    if options.get("type") == "none":
+        return nn.Sequential()
+    depth = options.pop("depth", 12)
+    return nn.Sequential(*(build(ENHANCER_REGISTRY, options, channels=channels) for _ in range(depth)))
+
+
+class FusionDecoder(nn.Module):
+    """Decoder D: restores the night image's own features, at every level fused with those of decoder G.
+
+    Args:
+        channels: channels at f1, f2, ... as the encoder's.
+        fusion: `{type: ..., options}`; an option given as a list has one value per level, coarsest first.
+        norm_groups: groups of the group norms.
+    """
+
+    def __init__(self, channels: Sequence[int], fusion: dict[str, Any], norm_groups: int) -> None:
+        super().__init__()
+        coarse_to_fine = list(channels)[::-1]
+        levels = [f"f{2**i}" for i in reversed(range(len(channels)))]
+        for name, value in fusion.items():
+            if isinstance(value, list | tuple) and len(value) != len(levels):
+                raise UserError(f"fusion: {name} needs one value per level {', '.join(levels)}, got {list(value)}")
+        self.fusions, self.upsamples, self.blocks = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        coarser = 0
+        for i, (level, width) in enumerate(zip(levels, coarse_to_fine, strict=True)):
+            options = {name: v[i] if isinstance(v, list | tuple) else v for name, v in fusion.items()}
+            self.fusions[level] = build(
+                FUSION_REGISTRY, options, channels=width, coarser_channels=coarser, norm_groups=norm_groups
+            )
+            if coarser:
+                self.upsamples[level] = Upsample(coarser, width)
+                self.blocks[level] = ResidualBlock(2 * width, width, norm_groups)
+            coarser = width
+
+    def forward(self, x: Tensor, guides: list[Tensor]) -> Tensor:
+        """Decode the enhanced feature `x`, [B, C, H/8, W/8], with G's features of all levels, coarsest first."""
+        carry = None
+        for (level, fusion), guide in zip(self.fusions.items(), guides, strict=True):
+            if level in self.upsamples:
+                x = self.upsamples[level](x)
+            x, fused, carry = fusion(x, guide, carry)
+            x = self.blocks[level](torch.cat((x, fused), dim=1)) if level in self.blocks else fused
+        return x
+
+
+@register(ARCH_REGISTRY)
+class VQCNIR(VQAutoencoder):
+    """Restores night images that are dark and blurred at once by matching them to a codebook of clean images.
+
+    The encoder's feature passes the enhancer (AIEM), is matched to the codebook and decoded by G, the prior's decoder;
+    D decodes the same feature beside it, fused with G's at every level. Default sizes are the published ones
+    (47,854,222 parameters). The codebook never has a gradient here.
+
+    Args:
+        channels, codebook_size, code_dim, res_blocks, norm_groups: as `VQGANPrior`; equal to those of the prior.
+        quantizer: `{type: NearestCode}`.
+        enhancer: `{type: AIEM | none, depth: 12, splits: 4, curve_order: 3}`.
+        fusion: `{type: DBCA, heads: [4, 4, 2, 1], offset_groups: 4}`.
+        padding: `exact` pads to the next multiple of 8; `published` always to the next multiple of 64 (in eval mode).
+        prior: checkpoint of a `VQGANPrior` (ours or a published one) to start from.
+        freeze_prior: freeze codebook, G, after-quant and output layer; default: whether `prior` is given.
+
+    Source: VQCNIR (AAAI 2024) sections 3.1-3.4.
+    """
+
+    published_names = (
+        (r"^enhancer\.(\d+)\.", r"multiscale_encoder.blocks.3.blks.\1."),
+        (r"(\.blks\.\d+)\.expand1\.", r"\1.conv1."),
+        (r"(\.blks\.\d+)\.depthwise\.", r"\1.conv2."),
+        (r"(\.blks\.\d+)\.project1\.", r"\1.conv3."),
+        (r"(\.blks\.\d+)\.channel\.", r"\1.sca2.1."),
+        (r"(\.blks\.\d+)\.large_kernel\.local\.", r"\1.sca1.conv0."),
+        (r"(\.blks\.\d+)\.large_kernel\.dilated\.", r"\1.sca1.conv_spatial."),
+        (r"(\.blks\.\d+)\.large_kernel\.project\.", r"\1.sca1.conv1."),
+        (r"(\.blks\.\d+)\.expand2\.", r"\1.conv4."),
+        (r"(\.blks\.\d+)\.ima\.curve\.(\d+)\.", r"\1.IMAC.predictA\2."),
+        (r"(\.blks\.\d+)\.ima\.conv\.(\d+)\.", r"\1.IMAC.conv\2."),
+        (r"(\.blks\.\d+)\.project2\.", r"\1.conv5."),
+        (r"^decoder\.fusions\.f(\d+)\.attention\.", r"main_decode.attn.Level_\1."),
+        (r"(\.attn\.Level_\d+)\.query\.", r"\1.d_proj1."),
+        (r"(\.attn\.Level_\d+)\.key\.", r"\1.g_proj1."),
+        (r"(\.attn\.Level_\d+)\.value_d\.", r"\1.d_proj2."),
+        (r"(\.attn\.Level_\d+)\.value_g\.", r"\1.g_proj2."),
+        (r"^decoder\.fusions\.f(\d+)\.warp\.estimate\.", r"main_decode.align_func_dict.Level_\1.offset_conv1."),
+        (r"^decoder\.fusions\.f(\d+)\.warp\.merge\.", r"main_decode.align_func_dict.Level_\1.offset_conv2."),
+        (r"^decoder\.fusions\.f(\d+)\.warp\.deform\.", r"main_decode.align_func_dict.Level_\1.dcn."),
+        (r"^decoder\.upsamples\.f(\d+)\.", r"main_decode.pre_upsample_dict.Level_\1."),
+        (r"^decoder\.blocks\.f(\d+)\.skip\.", r"main_decode.decoder_dict.Level_\1.residual_func."),
+        (r"^decoder\.blocks\.f(\d+)\.", r"main_decode.decoder_dict.Level_\1."),
+        *VQAutoencoder.published_names,
+    )
+    published_dead = ("conv_semantic.", "vgg_feat_extractor.")
+    prior_modules = ("after_quant", "generator", "out_conv")
+    """Modules that belong to the prior and are frozen with it; the codebook is frozen in any case."""
+
+    def __init__(
+        self,
+        channels: Sequence[int] = CHANNELS,
+        codebook_size: int = 1024,
+        code_dim: int = 512,
+        res_blocks: int = 2,
+        norm_groups: int = 32,
+        quantizer: dict[str, Any] | None = None,
+        enhancer: dict[str, Any] | None = None,
+        fusion: dict[str, Any] | None = None,
+        padding: str = "exact",
+        prior: str | None = None,
+        freeze_prior: bool | None = None,
+    ) -> None:
+        super().__init__()
+        channels = list(channels)
+        quantizer = {"type": "NearestCode", **(quantizer or {})}
+        enhancer = {"type": "AIEM", **(enhancer or {})}
+        fusion = {"type": "DBCA", **(fusion or {})}
+        if fusion["type"] == "DBCA" and len(channels) == len(CHANNELS):
+            fusion.setdefault("heads", [4, 4, 2, 1])
+        self.remember_options(locals())
+        built_quantizer = build(QUANTIZER_REGISTRY, quantizer, codebook_size=codebook_size, code_dim=code_dim)
+        self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups)
+        self.enhancer = build_enhancer(enhancer, channels[-1])
+        self.decoder = FusionDecoder(channels, fusion, norm_groups)
+
+        if prior is not None:
+            self.load_prior(prior)
+        self.quantizer.codebook.requires_grad_(False)
+        if freeze_prior if freeze_prior is not None else prior is not None:
+            for name in self.prior_modules:
+                self.get_submodule(name).requires_grad_(False)
+
+    def load_prior(self, path: str) -> None:
+        """Start E, before-quant, codebook, G, after-quant and output layer from a prior's checkpoint.
+
+        Raises:
+            UserError: the file is not a prior, or one of another size.
+        """
+        from vqcnir_arch.checkpoint import load_prior_network
+
+        prior = load_prior_network(path)
+        own = self.state_dict()
+        tensors = {name: t for name, t in prior.state_dict().items() if name in own and isinstance(t, Tensor)}
+        tensors.pop("_extra_state")
+        clashes = [f"{n} {list(t.shape)} instead of {list(own[n].shape)}" for n, t in tensors.items()
+                   if t.shape != own[n].shape]  # fmt: skip
+        if clashes:
+            raise UserError(f"prior '{path}' has other sizes than this network: {clashes[0]}, {len(clashes)} in all")
+        own.update(tensors)
+        super().load_state_dict(own)
+        logger.info("%s: %d tensors start from the prior %s", type(self).__name__, len(tensors), path)
+
+    def compute(self, x: Tensor, return_codes: bool = False) -> Any:
+        """Restore night images; with `return_codes` give (image, codes)."""
+        enhanced = self.enhancer(self.encoder(x))
+        codes = self.quantizer(self.before_quant(enhanced))
+        guide = self.after_quant(codes.output)
+        guides = [guide, *self.generator(guide)]
+        image = self.out_conv(guides[-1] + self.decoder(enhanced, guides))
+        return (image, codes) if return_codes else image
+
+    @classmethod
+    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
+        options = autoencoder_options(shapes)
+        beginning = "multiscale_encoder.blocks.3.blks."
+        blocks = {name.split(".")[4] for name in shapes if name.startswith(beginning)}
+        if options is None or not blocks:
+            return None
+        first = f"{beginning}0.IMAC."
+        splits = sum(1 for name in shapes if name.startswith(first + "conv") and name.endswith(".weight"))
+        heads = [shapes[f"main_decode.attn.Level_{level}.scale"][0] for level in (8, 4, 2, 1)]
+        offsets = shapes["main_decode.align_func_dict.Level_8.dcn.conv_offset.weight"][0]
+        curve_order = shapes[first + "predictA0.4.weight"][0]
+        return {
+            **options,
+            "enhancer": {"type": "AIEM", "depth": len(blocks), "splits": splits, "curve_order": curve_order},
+            "fusion": {"type": "DBCA", "heads": heads, "offset_groups": offsets // 27},
+        }

@@ -1,0 +1,69 @@
+"""The VQ prior at f8: encoder E, codebook, decoder G (VQCNIR section 3.2; FeMaSR's HQ network is the same)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
+from vqcnir_arch.archs.quantizers import NearestCode
+from vqcnir_arch.registry import ARCH_REGISTRY, register
+
+
+@register(ARCH_REGISTRY)
+class VQGANPrior(VQAutoencoder):
+    """The VQ prior of VQCNIR, FeMaSR and AdaCode: reconstructs clean images through a codebook of their features.
+
+    Default sizes are the published ones (12,176,707 parameters).
+
+    Args:
+        channels: channels at f1, f2, f4, f8 (one entry more than there are halvings).
+        codebook_size: number of codes.
+        code_dim: length of a code.
+        res_blocks: residual blocks per level.
+        norm_groups: groups of the group norms.
+        semantic_dim: channels of the semantic head that the semantic-guided loss compares with VGG19 relu4_4 (512);
+            0 builds none. Used in training alone.
+        padding: `exact` pads to the next multiple of 8; `published` always to the next multiple of 64 (in eval mode).
+
+    Source: VQCNIR (AAAI 2024) section 3.2 and its supplement; FeMaSR (ACM MM 2022).
+    """
+
+    published_dead = ("main_decode.", "conv_semantic.", "vgg_feat_extractor.")
+
+    def __init__(
+        self,
+        channels: Sequence[int] = CHANNELS,
+        codebook_size: int = 1024,
+        code_dim: int = 512,
+        res_blocks: int = 2,
+        norm_groups: int = 32,
+        semantic_dim: int = 0,
+        padding: str = "exact",
+    ) -> None:
+        super().__init__()
+        channels = list(channels)
+        self.remember_options(locals())
+        self.build_autoencoder(channels, NearestCode(codebook_size, code_dim), code_dim, res_blocks, norm_groups)
+        head = [nn.Conv2d(code_dim, semantic_dim, 1), nn.ReLU()] if semantic_dim else []
+        self.semantic_head = nn.Sequential(*head)
+
+    def compute(self, x: Tensor, return_codes: bool = False, decode: bool = True) -> Any:
+        """Reconstruct images; with `return_codes` give (image, codes), without `decode` (None, codes)."""
+        codes = self.encode(x)
+        if len(self.semantic_head) and return_codes:
+            codes = codes._replace(semantic=self.semantic_head(codes.output))
+        image = self.out_conv(self.generator(self.after_quant(codes.output))[-1]) if decode else None
+        return (image, codes) if return_codes or not decode else image
+
+    @classmethod
+    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
+        options = autoencoder_options(shapes)
+        if options is None or "quantize_group.1.embedding.weight" in shapes:
+            return None
+        if any(name.startswith("multiscale_encoder.blocks.3.") for name in shapes):
+            return None  # a restoration network: AIEM (VQCNIR) or Swin (FeMaSR)
+        return options

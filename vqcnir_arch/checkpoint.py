@@ -1,0 +1,151 @@
+"""The one checkpoint reader: any published or own file to a network, or one clear error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork, decode_options
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.registry import ARCH_REGISTRY, lookup
+
+WRAPPERS = ("params_ema", "params", "state_dict")
+PREFIXES = ("module.", "_orig_mod.")
+logger = logging.getLogger("basicsr")
+
+
+def existing_file(path: str | os.PathLike[str], what: str) -> Path:
+    """Return `path` as an existing file, or raise `UserError` that names the nearest file in its folder."""
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    if not path.parent.is_dir():
+        raise UserError(f"{what} '{path}' does not exist: there is no folder '{path.parent}'")
+    if path.is_dir():
+        raise UserError(f"{what} '{path}' is a folder, expected a file")
+    raise UserError(f"{what} '{path}' does not exist{nearest(path.name, (p.name for p in path.parent.iterdir()))}")
+
+
+def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint, unwrapped and without the prefixes of DDP and torch.compile.
+
+    Args:
+        path: a `.pth` file. Nothing in it is executed (`weights_only`).
+        param_key: which wrapper to take; default: the first of `params_ema`, `params`, `state_dict` that is there,
+            else the file's root. A file that has only another of the three is read all the same.
+
+    Raises:
+        UserError: the file is missing, truncated, or not a checkpoint.
+    """
+    path = existing_file(path, "checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"checkpoint '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"checkpoint '{path}' cannot be read, it is truncated or not a checkpoint ({path.stat().st_size:,} bytes): "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"checkpoint '{path}' holds a {type(content).__name__}, expected a dictionary of tensors")
+    keys = [param_key, *WRAPPERS] if param_key else WRAPPERS
+    wrapper = next((key for key in keys if isinstance(content.get(key), Mapping)), None)
+    tensors = {k: v for k, v in (content[wrapper] if wrapper else content).items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise UserError(f"checkpoint '{path}' holds no tensors (its keys: {', '.join(map(str, list(content)[:5]))})")
+    if param_key and wrapper != param_key:
+        logger.info("%s has no '%s': '%s' is used", path, param_key, wrapper or "its root")
+    return {strip_prefixes(name): tensor for name, tensor in tensors.items()}
+
+
+def strip_prefixes(name: str) -> str:
+    """Remove what DDP and torch.compile put before a tensor's name."""
+    while True:
+        prefix = next((p for p in PREFIXES if name.startswith(p)), None)
+        if prefix is None:
+            return name
+        name = name[len(prefix) :]
+
+
+def own_networks() -> list[type[VQNetwork]]:
+    """Return the registered networks of this library."""
+    classes = [obj for _, obj in ARCH_REGISTRY if isinstance(obj, type) and issubclass(obj, VQNetwork)]
+    return sorted(classes, key=lambda cls: cls.__name__)
+
+
+def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tuple[type[VQNetwork], dict[str, Any]]:
+    """Return the network class and the options that a state dict was made with.
+
+    Our own files carry them; published ones are recognised from the names and shapes of their tensors.
+
+    Raises:
+        UserError: none of the networks fits.
+    """
+    if EXTRA_STATE in state_dict:
+        arch, options = decode_options(state_dict[EXTRA_STATE])
+        cls = lookup(ARCH_REGISTRY, arch)
+        return cls, options
+    shapes = {key: tensor.shape for key, tensor in state_dict.items()}
+    for cls in own_networks():
+        options = cls.published_options(shapes)
+        if options is not None:
+            return cls, options
+    first = ", ".join(list(state_dict)[:3])
+    known = ", ".join(cls.__name__ for cls in own_networks())
+    raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")
+
+
+def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, strict: bool = True) -> None:
+    """Load a state dict, published or ours, into a network.
+
+    Raises:
+        UserError: what is missing, unexpected or of another size; with `strict=False` only other sizes.
+    """
+    try:
+        net.load_state_dict(dict(state_dict), strict=strict)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        shortened = "; ".join(line if len(line) < 240 else line[:240] + " ..." for line in lines[:3])
+        raise UserError(f"{name} does not fit {type(net).__name__}: {shortened}") from error
+
+
+def load_network(
+    source: str | os.PathLike[str] | Mapping[str, Tensor], device: str | torch.device = "cpu"
+) -> VQNetwork:
+    """Build the network that a checkpoint was made with, load it strictly, and return it in eval mode.
+
+    Args:
+        source: path of a published or own checkpoint (EMA weights are taken where there are any), or a state dict.
+        device: where the network goes.
+
+    Returns:
+        A network whose call takes and gives [B, 3, H, W] RGB images of nominal range [0, 1].
+
+    Raises:
+        UserError: the file is missing, broken, or a checkpoint of something else; the message says which.
+    """
+    if isinstance(source, Mapping):
+        state_dict, name = source, "the state dict"
+    else:
+        state_dict, name = read_state_dict(source), f"checkpoint '{source}'"
+    cls, options = detect(state_dict, name)
+    net = cls(**options)
+    load_into(net, state_dict, name)
+    return net.to(device).eval()
+
+
+def load_prior_network(path: str | os.PathLike[str]) -> VQNetwork:
+    """Load a checkpoint that must be a `VQGANPrior`, ours or published; same errors as `load_network`."""
+    net = load_network(path)
+    if type(net).__name__ != "VQGANPrior":
+        raise UserError(f"prior '{path}' is a {type(net).__name__}, expected a VQGANPrior")
+    return net

@@ -1,0 +1,23 @@
+"""The one exception that means "the user can mend this", and the hint that goes with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad input: a wrong path, option, file or size.
+
+    Its message is one line that names the thing, what was expected and, where there is one, the nearest right name.
+    The commands print that line and exit with status 2; in Python it is an ordinary `ValueError`.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `" (did you mean 'x'?)"` for the closest of `known`, or the list of all of them when none is close."""
+    known = sorted(str(k) for k in known)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (known: {', '.join(known)})" if known else ""
