@@ -1,16 +1,9 @@
 """Packaging. `pip install -e ".[test]"` is all that a fresh machine needs."""
 
 import re
-import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
-
-if not (3, 11) <= sys.version_info[:2] <= (3, 12):
-    sys.exit(
-        f"vqcnir needs Python 3.11 or 3.12, this is {sys.version_info[0]}.{sys.version_info[1]}: "
-        "torch needs 3.11 at least, and BasicSR 1.4.2 does not build on 3.13."
-    )
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
@@ -22,7 +15,8 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    # no python_requires: pip would answer a wrong Python with a long report instead of the line above
+    # torch 2.15 needs 3.11, BasicSR 1.4.2 does not build on 3.13; pip refuses any other Python in one line
+    python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
     package_data={"vqcnir_arch": ["demo/*.yml"]},
     install_requires=[

@@ -1,0 +1,80 @@
+"""Losses in the feature space of a pretrained network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqcnir_arch.losses.vgg import VGG19Features
+from vqcnir_arch.registry import LOSS_REGISTRY, register
+
+
+@register(LOSS_REGISTRY)
+class VGG19PerceptualLoss(nn.Module):
+    """L1 distance of VGG19 features, mean over elements, summed over layers (VQCNIR supplement eq. 5).
+
+    The equation prints φ(x̂) + φ(x); the difference is meant.
+
+    Args:
+        layers: VGG19 layers; the default is the φ of the supplement's eq. 4.
+        loss_weight: λ_per.
+        weights: path of torchvision's VGG19 weights.
+    """
+
+    def __init__(
+        self, layers: Sequence[str] = ("relu4_4",), loss_weight: float = 1.0, weights: str | None = None
+    ) -> None:
+        super().__init__()
+        self.vgg = VGG19Features(layers, weights)
+        self.loss_weight = loss_weight
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare two batches of RGB images in [0, 1], [B, 3, H, W]."""
+        of_prediction, of_target = self.vgg(prediction), self.vgg(target.detach())
+        distances = [F.l1_loss(of_prediction[layer], of_target[layer]) for layer in self.vgg.layers]
+        return self.loss_weight * sum(distances[1:], start=distances[0])
+
+
+@register(LOSS_REGISTRY)
+class LPIPSLoss(nn.Module):
+    """LPIPS through pyiqa, which takes images in [0, 1] (FeMaSR's perceptual loss, in place of VGG19 features).
+
+    Args:
+        net: `vgg` (FeMaSR's) or `alex`.
+        loss_weight: λ_per.
+    """
+
+    def __init__(self, net: str = "vgg", loss_weight: float = 1.0) -> None:
+        super().__init__()
+        from vqcnir_arch.metrics.pyiqa_metric import create_metric
+
+        self.lpips = create_metric("lpips-vgg" if net == "vgg" else "lpips", as_loss=True)
+        self.lpips.requires_grad_(False)
+        self.loss_weight = loss_weight
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare two batches of RGB images in [0, 1], [B, 3, H, W]."""
+        return self.loss_weight * self.lpips(prediction, target.detach()).mean()
+
+
+@register(LOSS_REGISTRY)
+class SemanticGuidedLoss(nn.Module):
+    """MSE between the prior's semantic head and VGG19 relu4_4 of the image (VQCNIR supplement eq. 4).
+
+    Args:
+        loss_weight: λ_s.
+        weights: path of torchvision's VGG19 weights.
+    """
+
+    layer = "relu4_4"  # as the code map at 1/8 of the image, 512 channels
+
+    def __init__(self, loss_weight: float = 0.1, weights: str | None = None) -> None:
+        super().__init__()
+        self.vgg = VGG19Features([self.layer], weights)
+        self.loss_weight = loss_weight
+
+    def forward(self, semantic: Tensor, image: Tensor) -> Tensor:
+        """Compare the head's output, [B, 512, H/8, W/8], with the features of the RGB image in [0, 1]."""
+        return self.loss_weight * F.mse_loss(semantic, self.vgg(image.detach())[self.layer])
