@@ -18,7 +18,8 @@ setup(
     # torch 2.15 needs 3.11, BasicSR 1.4.2 does not build on 3.13; pip refuses any other Python in one line
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
-    package_data={"vqcnir_arch": ["demo/*.yml"]},
+    # `vqcnir demo` needs its option files wherever it is installed
+    data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork, decode_options
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.registry import ARCH_REGISTRY, lookup
+from vqcnir_arch.registry import ARCH_REGISTRY
 
 WRAPPERS = ("params_ema", "params", "state_dict")
 PREFIXES = ("module.", "_orig_mod.")
@@ -50,7 +50,7 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"checkpoint '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files
         raise UserError(
             f"checkpoint '{path}' cannot be read, it is truncated or not a checkpoint ({path.stat().st_size:,} bytes): "
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
@@ -59,7 +59,11 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
         raise UserError(f"checkpoint '{path}' holds a {type(content).__name__}, expected a dictionary of tensors")
     keys = [param_key, *WRAPPERS] if param_key else WRAPPERS
     wrapper = next((key for key in keys if isinstance(content.get(key), Mapping)), None)
-    tensors = {k: v for k, v in (content[wrapper] if wrapper else content).items() if isinstance(v, Tensor)}
+    tensors = {
+        k: v
+        for k, v in (content[wrapper] if wrapper else content).items()
+        if isinstance(k, str) and isinstance(v, Tensor)
+    }
     if not tensors:
         raise UserError(f"checkpoint '{path}' holds no tensors (its keys: {', '.join(map(str, list(content)[:5]))})")
     if param_key and wrapper != param_key:
@@ -92,13 +96,23 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
     """
     if EXTRA_STATE in state_dict:
         arch, options = decode_options(state_dict[EXTRA_STATE])
-        cls = lookup(ARCH_REGISTRY, arch)
-        return cls, options
+        classes = {cls.__name__: cls for cls in own_networks()}
+        if arch not in classes:
+            raise UserError(f"{name} holds a network '{arch}' that this version does not know{nearest(arch, classes)}")
+        known = set(inspect.signature(classes[arch]).parameters)
+        for option in options:
+            if option not in known:
+                raise UserError(f"{name}: {arch} has no option '{option}'{nearest(option, known)}")
+        return classes[arch], options
     shapes = {key: tensor.shape for key, tensor in state_dict.items()}
     for cls in own_networks():
         options = cls.published_options(shapes)
         if options is not None:
             return cls, options
+    for cls in own_networks():  # nearly a published one: say what it lacks
+        lacking = [key for key in cls.published_required if key not in shapes]
+        if 0 < len(lacking) < len(cls.published_required) / 2:
+            raise UserError(f"{name} looks like a published {cls.__name__} but misses {', '.join(lacking)}")
     first = ", ".join(list(state_dict)[:3])
     known = ", ".join(cls.__name__ for cls in own_networks())
     raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")
@@ -137,8 +151,13 @@ def load_network(
         state_dict, name = source, "the state dict"
     else:
         state_dict, name = read_state_dict(source), f"checkpoint '{source}'"
-    cls, options = detect(state_dict, name)
-    net = cls(**options)
+    try:
+        cls, options = detect(state_dict, name)
+        net = cls(**options)
+    except UserError as error:
+        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name} is broken: {type(error).__name__} {str(error).splitlines()[0]}") from error
     load_into(net, state_dict, name)
     return net.to(device).eval()
 

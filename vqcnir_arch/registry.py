@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
     DATASET_REGISTRY,
@@ -33,7 +34,9 @@ __all__ = [
     "import_modules",
     "lookup",
     "names",
+    "optimizers",
     "register",
+    "with_defaults",
 ]
 
 QUANTIZER_REGISTRY = Registry("quantizer")
@@ -67,7 +70,15 @@ def register(registry: Registry) -> Callable[[T], T]:
 
 def names(registry: Registry) -> list[str]:
     """Return the names that an option file may use; BasicSR's `_basicsr` copies count without their suffix."""
-    return sorted({name.removesuffix("_basicsr") for name in registry.keys()})
+    return sorted({name.removesuffix("_basicsr") for name, _ in registry})
+
+
+def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+    """Return torch's optimisers by name."""
+    base = torch.optim.Optimizer
+    classes = {name: cls for name, cls in vars(torch.optim).items() if isinstance(cls, type) and issubclass(cls, base)}
+    del classes["Optimizer"]
+    return classes
 
 
 def lookup(registry: Registry, name: str) -> Any:
@@ -77,6 +88,14 @@ def lookup(registry: Registry, name: str) -> Any:
     if f"{name}_basicsr" in registry:
         return registry.get(f"{name}_basicsr")
     raise UserError(f"unknown {registry._name} type '{name}'{nearest(name, names(registry))}")
+
+
+def with_defaults(registry: Registry, options: dict[str, Any]) -> dict[str, Any]:
+    """Return a `{type: ...}` block with the defaults of its class filled in, as checkpoints carry it."""
+    if options["type"] == "none":
+        return options
+    parameters = inspect.signature(lookup(registry, options["type"])).parameters.values()
+    return {**{p.name: p.default for p in parameters if p.default is not p.empty}, **options}
 
 
 def build(registry: Registry, options: dict[str, Any], **arguments: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ class Encoder(nn.Module):
                 nn.Conv2d(before, after, 3, stride=2, padding=1),
                 *(ResidualBlock(after, after, norm_groups) for _ in range(res_blocks)),
             )
-            for before, after in zip(channels[:-1], channels[1:], strict=True)
+            for before, after in pairwise(channels)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ class Generator(nn.ModuleList):
             nn.Sequential(
                 Upsample(before, after), *(ResidualBlock(after, after, norm_groups) for _ in range(res_blocks))
             )
-            for before, after in zip(coarse_to_fine[:-1], coarse_to_fine[1:], strict=True)
+            for before, after in pairwise(coarse_to_fine)
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -74,6 +75,14 @@ class Generator(nn.ModuleList):
 class VQAutoencoder(VQNetwork):
     """Base of the networks with encoder E, codebook and decoder G: a prior's tensors have the same names in all."""
 
+    published_required = (
+        "quantize_group.0.embedding.weight",
+        "multiscale_encoder.in_conv.weight",
+        "multiscale_encoder.blocks.0.0.weight",
+        "multiscale_encoder.blocks.1.0.weight",
+        "multiscale_encoder.blocks.2.0.weight",
+        "after_quant_group.0.conv.weight",
+    )
     published_names = (
         (r"^encoder\.stages\.", "multiscale_encoder.blocks."),
         (r"^encoder\.", "multiscale_encoder."),

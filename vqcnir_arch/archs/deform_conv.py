@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from vqcnir_arch.errors import UserError
+
 TAPS = 9  # 3x3
 
 
@@ -64,6 +66,8 @@ class DeformConv2d(nn.Module):
 
     def __init__(self, channels: int, offset_groups: int = 4) -> None:
         super().__init__()
+        if offset_groups < 1 or channels % offset_groups:
+            raise UserError(f"DBCA: offset_groups {offset_groups} does not divide {channels} channels")
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.conv_offset = nn.Conv2d(channels, 3 * offset_groups * TAPS, 3, padding=1)

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from vqcnir_arch.errors import UserError
 
-GROUP_NORM_EPS = 1e-6  # torch's default 1e-5 misses the published networks' outputs by 2.6e-4 of their standard deviation
+GROUP_NORM_EPS = (
+    1e-6  # torch's default 1e-5 misses the published networks' outputs by 2.6e-4 of their standard deviation
+)
 LAYER_NORM_EPS = 1e-6
 
 

@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -30,8 +31,11 @@ def encode_options(arch: str, options: dict[str, Any]) -> Tensor:
 
 def decode_options(packed: Tensor) -> tuple[str, dict[str, Any]]:
     """Undo `encode_options`: return the arch name and its options."""
-    content = json.loads(bytes(packed.tolist()).decode())
-    return content["arch"], content["options"]
+    try:
+        content = json.loads(bytes(packed.tolist()).decode())
+        return content["arch"], dict(content["options"])
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(f"its '{EXTRA_STATE}' is not what this library writes: {error}") from error
 
 
 class VQNetwork(nn.Module):
@@ -49,6 +53,8 @@ class VQNetwork(nn.Module):
     """Options that say nothing about the tensors: two networks that differ only here load each other's checkpoints."""
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """(regular expression, replacement) pairs that turn one of our tensor names into the published one, in order."""
+    published_required: ClassVar[tuple[str, ...]] = ()
+    """Published tensors from which `published_options` reads the options."""
     published_dead: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of published tensors that the network does not use."""
 
@@ -57,6 +63,7 @@ class VQNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.compares_options = True
         self.register_load_state_dict_pre_hook(VQNetwork._adapt_state_dict)
 
     def remember_options(self, arguments: dict[str, Any]) -> None:
@@ -114,6 +121,13 @@ class VQNetwork(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Nothing to set: `_adapt_state_dict` has compared the options already."""
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        self.compares_options = strict  # torch always tells load hooks strict=True
+        try:
+            return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        finally:
+            self.compares_options = True
+
     def _adapt_state_dict(
         self,
         state_dict: dict[str, Tensor],
@@ -126,7 +140,9 @@ class VQNetwork(nn.Module):
     ) -> None:
         """Rename published tensors, drop the published dead ones, and compare the options that the file carries."""
         if prefix + EXTRA_STATE in state_dict:
-            error_msgs.extend(self._differing_options(state_dict[prefix + EXTRA_STATE]) if strict else [])
+            error_msgs.extend(
+                self._differing_options(state_dict[prefix + EXTRA_STATE]) if self.compares_options else []
+            )
             return
         state_dict[prefix + EXTRA_STATE] = self.get_extra_state()
         for name in list(self.state_dict()):

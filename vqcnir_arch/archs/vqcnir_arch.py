@@ -10,10 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs import aiem, dbca  # noqa: F401  (importing them fills the registries)
-from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
+from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.registry import ARCH_REGISTRY, ENHANCER_REGISTRY, FUSION_REGISTRY, QUANTIZER_REGISTRY, build, register
+from vqcnir_arch.registry import (
+    ARCH_REGISTRY,
+    ENHANCER_REGISTRY,
+    FUSION_REGISTRY,
+    QUANTIZER_REGISTRY,
+    build,
+    register,
+    with_defaults,
+)
 
 logger = logging.getLogger("basicsr")
 
@@ -21,9 +29,9 @@ logger = logging.getLogger("basicsr")
 def build_enhancer(options: dict[str, Any], channels: int) -> nn.Sequential:
     """Build `depth` blocks of the enhancer `type`; `type: none` is the identity."""
     options = dict(options)
-    if options.get("type") == "none":
+    if options["type"] == "none":
         return nn.Sequential()
-    depth = options.pop("depth", 12)
+    depth = options.pop("depth")
     return nn.Sequential(*(build(ENHANCER_REGISTRY, options, channels=channels) for _ in range(depth)))
 
 
@@ -132,11 +140,12 @@ class VQCNIR(VQAutoencoder):
     ) -> None:
         super().__init__()
         channels = list(channels)
-        quantizer = {"type": "NearestCode", **(quantizer or {})}
-        enhancer = {"type": "AIEM", **(enhancer or {})}
+        quantizer = with_defaults(QUANTIZER_REGISTRY, {"type": "NearestCode", **(quantizer or {})})
+        enhancer = with_defaults(ENHANCER_REGISTRY, {"type": "AIEM", "depth": 12, **(enhancer or {})})
         fusion = {"type": "DBCA", **(fusion or {})}
         if fusion["type"] == "DBCA" and len(channels) == len(CHANNELS):
             fusion.setdefault("heads", [4, 4, 2, 1])
+        fusion = with_defaults(FUSION_REGISTRY, fusion)
         self.remember_options(locals())
         built_quantizer = build(QUANTIZER_REGISTRY, quantizer, codebook_size=codebook_size, code_dim=code_dim)
         self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups)
@@ -164,6 +173,8 @@ class VQCNIR(VQAutoencoder):
         tensors.pop("_extra_state")
         clashes = [f"{n} {list(t.shape)} instead of {list(own[n].shape)}" for n, t in tensors.items()
                    if t.shape != own[n].shape]  # fmt: skip
+        own_options = {n: self.options[n] for n in ("norm_groups", "res_blocks") if n in prior.options}
+        clashes += [f"{n} {prior.options[n]} instead of {v}" for n, v in own_options.items() if v != prior.options[n]]
         if clashes:
             raise UserError(f"prior '{path}' has other sizes than this network: {clashes[0]}, {len(clashes)} in all")
         own.update(tensors)

@@ -1,1 +1,17 @@
+"""Data sets; importing this package registers them."""
 
+from vqcnir_arch.data.lolblur_dataset import LOLBlurDataset
+from vqcnir_arch.data.night_blur import NightBlurPair, NightBlurSettings, night_blur_pair, write_lolblur
+from vqcnir_arch.data.sharp_image_dataset import SharpImageDataset
+from vqcnir_arch.registry import import_modules
+
+__all__ = [
+    "LOLBlurDataset",
+    "NightBlurPair",
+    "NightBlurSettings",
+    "SharpImageDataset",
+    "night_blur_pair",
+    "write_lolblur",
+]
+
+import_modules(__name__, __path__, "_dataset")

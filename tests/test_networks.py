@@ -1,0 +1,384 @@
+"""The networks as users meet them: sizes, counts, options, priors, training steps, and what an import does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import TINY_OPTIONS
+from torch.utils.flop_counter import FlopCounterMode
+
+import vqcnir_arch
+from vqcnir_arch.archs import VQCNIR, VQGANPrior
+from vqcnir_arch.checkpoint import own_networks
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import ARCH_REGISTRY
+
+NETWORKS = [cls.__name__ for cls in own_networks()]
+PRIOR_PARTS = ("after_quant.", "generator.", "out_conv.")
+
+
+def count(parameters) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def frozen_names(net) -> set[str]:
+    return {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+
+
+# --- sizes and costs -------------------------------------------------------------------------------------------------
+
+
+def test_every_network_has_a_tiny_version():
+    assert set(NETWORKS) == set(TINY_OPTIONS)
+    for name in NETWORKS:
+        assert ARCH_REGISTRY.get(name).__module__.startswith("vqcnir_arch.")
+
+
+def test_parameter_counts():
+    with torch.device("meta"):
+        assert count(VQGANPrior().parameters()) == 12_176_707
+        assert count(VQGANPrior(semantic_dim=512).parameters()) == 12_176_707 + 262_656
+        net = VQCNIR()
+        frozen = VQCNIR(freeze_prior=True)
+    assert count(net.parameters()) == 47_854_222
+    assert frozen_names(net) == {"quantizer.codebook"}
+
+    assert count(frozen.parameters()) == 47_854_222
+    assert count(p for p in frozen.parameters() if p.requires_grad) == 42_087_435
+    expected = {n for n, _ in frozen.named_parameters() if n.startswith(PRIOR_PARTS)} | {"quantizer.codebook"}
+    assert frozen_names(frozen) == expected
+
+
+def test_cost_at_512():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode(), torch.no_grad():
+        net = VQCNIR().eval()
+        with FlopCounterMode(display=False) as counter:
+            image = net(torch.rand(1, 3, 512, 512))
+    assert image.shape == (1, 3, 512, 512)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(689.1, abs=0.1)
+
+
+# --- images of any size ----------------------------------------------------------------------------------------------
+
+SIZES = [(1, 1), (7, 13), (8, 8), (33, 50), (64, 3)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("padding", ["exact", "published"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_output_has_the_size_of_the_input(make_tiny, name, padding, size):
+    net = make_tiny(name, padding=padding).eval()
+    seen = []
+    net.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    x = torch.rand(2, 3, *size)
+    with torch.no_grad():
+        image = net(x)
+    assert image.shape == (2, 3, size[0] * net.scale, size[1] * net.scale)
+    assert image.isfinite().all()
+    assert image.std() > 0
+    if padding == "exact":
+        assert seen == [tuple(-(-n // 8) * 8 for n in size)]
+    else:
+        assert seen == [tuple((n // 64 + 1) * 64 for n in size)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_padding_rule_is_for_testing_alone(make_tiny, name):
+    net = make_tiny(name, padding="published")
+    seen = []
+    net.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[-2:])))
+    x = torch.rand(1, 3, 16, 24)
+    with torch.no_grad():
+        net.train()(x)
+        net.eval()(x)
+    assert seen == [(16, 24), (64, 64)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_images_of_a_batch_do_not_mix(make_tiny, name):
+    net = make_tiny(name).eval()
+    x = torch.rand(2, 3, 16, 24)
+    x[1] *= 0.1
+    with torch.no_grad():
+        both = net(x)
+        single = torch.cat([net(x[:1]), net(x[1:])])
+    assert (both - single).abs().max() < 1e-4 * single.std()
+    assert (single[0] - single[1]).abs().max() > 1e-3 * single.std()
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (1, 1, 16, 16), (1, 4, 16, 16), (1, 16, 16, 3), (1, 1, 3, 16, 16)])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_wrong_shape(make_tiny, name, shape):
+    with pytest.raises(UserError, match=rf"{name} takes images as \[B, 3, H, W\], got \[{', '.join(map(str, shape))}"):
+        make_tiny(name)(torch.rand(*shape))
+
+
+def test_return_codes(make_tiny):
+    net = make_tiny("VQCNIR").eval()
+    x = torch.rand(2, 3, 17, 30)
+    with torch.no_grad():
+        image, codes = net(x, return_codes=True)
+        assert torch.equal(image, net(x))
+    assert codes.indices.shape == (2, 3, 4)
+    assert codes.features.shape == codes.output.shape == codes.quantized.shape == (2, 16, 3, 4)
+    assert codes.semantic is None
+
+
+def test_prior_decodes_its_own_codes(make_tiny):
+    prior = make_tiny("VQGANPrior", semantic_dim=12).eval()
+    x = torch.rand(1, 3, 16, 24)
+    with torch.no_grad():
+        image, codes = prior(x, return_codes=True)
+        assert torch.allclose(prior.decode_indices(codes.indices), image, atol=1e-4 * image.std().item())
+        nothing, same = prior(x, decode=False)
+    assert nothing is None
+    assert torch.equal(same.indices, codes.indices)
+    assert codes.semantic.shape == (1, 12, 2, 3)
+    assert codes.semantic.min() == 0
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quantizer": {"type": "NearestCod"}}, "unknown quantizer type 'NearestCod' .did you mean 'NearestCode'"),
+        ({"enhancer": {"type": "AIME"}}, "unknown enhancer type 'AIME' .did you mean 'AIEM'"),
+        ({"fusion": {"type": "DCBA"}}, "unknown fusion type 'DCBA' .did you mean 'DBCA'"),
+        ({"quantizer": {"type": "NearestCode", "beta": 1}}, "quantizer NearestCode has no option 'beta'"),
+        ({"enhancer": {"type": "AIEM", "split": 4}}, "AIEM has no option 'split' .did you mean 'splits'"),
+        ({"enhancer": {"type": "AIEM", "channels": 4}}, "AIEM has no option 'channels'"),
+        ({"fusion": {"type": "DBCA", "head": 2}}, "DBCA has no option 'head' .did you mean 'heads'"),
+        ({"fusion": {"type": "DBCA", "heads": 3}}, "heads 3 does not divide 32 channels"),
+        ({"fusion": {"type": "DBCA", "heads": [2, 2, 1]}}, r"heads needs one value per level f8, f4, f2, f1, got \[2"),
+        ({"fusion": {"type": "DBCA", "heads": 2, "offset_groups": 3}}, "offset_groups 3 does not divide"),
+        ({"enhancer": {"type": "AIEM", "splits": 5}}, "splits .* 32 channels, got 5"),
+        ({"norm_groups": 7}, "norm_groups 7 does not divide"),
+        ({"channels": [16]}, "channels"),
+        ({"padding": "exakt"}, "padding 'exakt' is unknown .*exact, published"),
+    ],
+)
+def test_wrong_options_are_named(make_tiny, options, message):
+    with pytest.raises(UserError, match=message):
+        make_tiny("VQCNIR", **options)
+
+
+def test_enhancer_none(make_tiny):
+    net = make_tiny("VQCNIR", enhancer={"type": "none"})
+    assert not any(name.startswith("enhancer") for name in net.state_dict())
+    with_one = make_tiny("VQCNIR")
+    assert any(name.startswith("enhancer.0.") for name in with_one.state_dict())
+    assert net.eval()(torch.rand(1, 3, 8, 8)).isfinite().all()
+
+
+def test_options_of_the_caller_are_left_alone():
+    options = {"enhancer": {"depth": 1}, "fusion": {"heads": [2, 2, 1, 1]}, "quantizer": {"type": "NearestCode"}}
+    before = json.dumps(options)
+    VQCNIR(**{**TINY_OPTIONS["VQCNIR"], **options})
+    assert json.dumps(options) == before
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_other_numbers_of_levels(make_tiny, levels):
+    channels = [16, 32, 32][:levels]
+    net = make_tiny("VQCNIR", channels=channels, fusion={"type": "DBCA", "heads": 2, "offset_groups": 2}).eval()
+    with torch.no_grad():
+        image, codes = net(torch.rand(1, 3, 9, 14), return_codes=True)
+    step = 2 ** (levels - 1)
+    assert image.shape == (1, 3, 9, 14)
+    assert codes.indices.shape == (1, -(-9 // step), -(-14 // step))
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("randomize", [False, True], ids=["fresh", "random"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_training_step(make_tiny, name, randomize):
+    options = {"semantic_dim": 8} if name == "VQGANPrior" else {}
+    net = make_tiny(name, randomize, **options).train()
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-3)
+    x, target = torch.rand(2, 3, 16, 24), torch.rand(2, 3, 16, 24)
+
+    def loss_of():
+        image, codes = net(x, return_codes=True)
+        loss = F.l1_loss(image, target) + F.mse_loss(codes.features, codes.quantized)
+        return loss if codes.semantic is None else loss + codes.semantic.square().mean()
+
+    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    loss = loss_of()
+    loss.backward()
+    assert loss.isfinite()
+    for parameter_name, parameter in net.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, parameter_name
+        assert parameter.grad is None or parameter.grad.isfinite().all(), parameter_name
+        if randomize and parameter.requires_grad:
+            assert parameter.grad.abs().max() > 0, parameter_name
+    optimizer.step()
+    assert loss_of().isfinite()
+    changed = {n for n, p in net.named_parameters() if not torch.equal(p, before[n])}
+    assert not changed & frozen_names(net)
+    assert {"encoder.in_conv.weight", "before_quant.weight"} <= changed
+
+
+def test_gradients_reach_the_encoder_through_the_frozen_prior(make_tiny):
+    net = make_tiny("VQCNIR", freeze_prior=True)
+    # G alone, without D, which has a way of its own to the encoder
+    codes = net.encode(torch.rand(1, 3, 16, 16))
+    net.out_conv(net.generator(net.after_quant(codes.output))[-1]).abs().mean().backward()
+    assert net.encoder.in_conv.weight.grad.abs().max() > 0
+    assert all(p.grad is None for n, p in net.named_parameters() if n in frozen_names(net))
+
+
+# --- prior -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved_prior(make_tiny, tmp_path):
+    prior = make_tiny("VQGANPrior", semantic_dim=8)
+    torch.save({"params": prior.state_dict()}, tmp_path / "prior.pth")
+    return prior, tmp_path / "prior.pth"
+
+
+def test_prior_is_loaded_and_frozen(make_tiny, saved_prior, basicsr_log):
+    prior, path = saved_prior
+    net = make_tiny("VQCNIR", randomize=False, prior=str(path))
+    state, compared = net.state_dict(), set()
+    for name, tensor in prior.state_dict().items():
+        if name != "_extra_state" and not name.startswith("semantic_head."):
+            assert torch.equal(state[name], tensor), name
+            compared.add(name.split(".")[0])
+    assert compared == {"encoder", "before_quant", "quantizer", "after_quant", "generator", "out_conv"}
+    assert frozen_names(net) == {n for n in state if n.startswith(PRIOR_PARTS)} | {"quantizer.codebook"}
+    assert any(str(path) in line for line in basicsr_log)
+    assert "prior" not in net.options  # a checkpoint of this network must load where the prior's file is not
+
+    free = make_tiny("VQCNIR", randomize=False, prior=str(path), freeze_prior=False)
+    assert frozen_names(free) == {"quantizer.codebook"}
+    assert torch.equal(free.state_dict()["out_conv.weight"], prior.out_conv.weight)
+
+
+@pytest.mark.parametrize("option", [{"codebook_size": 16}, {"code_dim": 8}, {"channels": [16, 32, 32, 32]}], ids=str)
+def test_prior_of_another_size(make_tiny, saved_prior, option):
+    with pytest.raises(UserError, match=r"prior '.*prior\.pth' has other sizes than this network: \S+ \[") as caught:
+        make_tiny("VQCNIR", prior=str(saved_prior[1]), **option)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", [{"norm_groups": 4}, {"res_blocks": 1}, {"res_blocks": 3}], ids=str)
+def test_prior_of_another_shape(make_tiny, saved_prior, option):
+    """What the sizes of the tensors do not tell: another grouping, or blocks that the prior has not or has too many."""
+    with pytest.raises(UserError, match=r"prior\.pth"):
+        make_tiny("VQCNIR", prior=str(saved_prior[1]), **option)
+
+
+def test_prior_that_is_none(make_tiny, tmp_path):
+    torch.save({"params": make_tiny("VQCNIR").state_dict()}, tmp_path / "restoration.pth")
+    with pytest.raises(UserError, match=r"prior '.*restoration\.pth' is a VQCNIR, expected a VQGANPrior"):
+        make_tiny("VQCNIR", prior=str(tmp_path / "restoration.pth"))
+    with pytest.raises(UserError, match=r"restoratio\.pth' does not exist .did you mean 'restoration\.pth'"):
+        make_tiny("VQCNIR", prior=str(tmp_path / "restoratio.pth"))
+
+
+# --- import ----------------------------------------------------------------------------------------------------------
+
+STUB = """
+import sys, types
+import torchvision.transforms.functional as functional
+stub = types.ModuleType("torchvision.transforms.functional_tensor")
+stub.rgb_to_grayscale = functional.rgb_to_grayscale
+sys.modules["torchvision.transforms.functional_tensor"] = stub
+"""
+
+
+def python(code: str, check: bool = True) -> subprocess.CompletedProcess:
+    root = str(Path(vqcnir_arch.__file__).parents[1])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    environment = {**os.environ, "PYTHONPATH": path}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+def test_import_makes_basicsr_importable_and_changes_nothing_else():
+    code = """
+import json, logging, random, sys
+import numpy as np, torch, torchvision
+def state():
+    flags = torch.backends.cudnn
+    return (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist(),
+            flags.benchmark, flags.deterministic, torch.get_num_threads(), str(torch.get_default_dtype()),
+            torch.is_grad_enabled(), len(logging.getLogger().handlers), logging.getLogger().level)
+before = state()
+import vqcnir_arch
+print(json.dumps({
+    "same": state() == before,
+    "pyiqa": sorted(name for name in sys.modules if name.split(".")[0] in ("pyiqa", "timm")),
+}))
+import basicsr.data.degradations
+from basicsr.utils.registry import ARCH_REGISTRY
+assert "VQCNIR" in ARCH_REGISTRY and "VQGANPrior" in ARCH_REGISTRY
+assert "VQCNIR_vqcnir" not in ARCH_REGISTRY
+"""
+    result = python(code)
+    assert json.loads(result.stdout.splitlines()[-1]) == {"same": True, "pyiqa": []}
+    assert result.stderr == ""
+
+
+def test_import_takes_less_than_a_second():
+    code = f"""{STUB}
+import time
+import torch, torchvision, torchvision.ops, cv2, basicsr
+start = time.perf_counter()
+import vqcnir_arch
+print(time.perf_counter() - start)
+"""
+    # three attempts, as another process may hold the machine; the first good one counts
+    assert any(float(python(code).stdout.splitlines()[-1]) < 1.0 for _ in range(3))
+
+
+def test_name_that_the_host_holds_already(make_tiny, tmp_path):
+    """A project with its own VQCNIR keeps it; ours stands beside it and still reads its own checkpoints."""
+    torch.save({"params": make_tiny("VQCNIR").state_dict()}, tmp_path / "own.pth")
+    code = f"""{STUB}
+import logging
+lines = []
+class Keep(logging.Handler):
+    def emit(self, record): lines.append((record.levelname, record.getMessage()))
+logging.getLogger().addHandler(Keep())
+from basicsr.utils.registry import ARCH_REGISTRY
+class VQCNIR: pass
+ARCH_REGISTRY.register(VQCNIR)
+import vqcnir_arch
+from vqcnir_arch.archs import VQCNIR as ours
+assert ARCH_REGISTRY.get("VQCNIR") is VQCNIR
+assert ARCH_REGISTRY.get("VQCNIR_vqcnir") is ours
+assert ARCH_REGISTRY.get("VQGANPrior").__module__.startswith("vqcnir_arch")
+assert len(lines) == 1 and lines[0][0] == "WARNING", lines
+assert "VQCNIR" in lines[0][1] and "VQCNIR_vqcnir" in lines[0][1], lines
+print("registered")
+assert type(vqcnir_arch.load_network({str(tmp_path / "own.pth")!r})) is ours
+print("loaded")
+"""
+    result = python(code, check=False)
+    assert result.stdout.split() == ["registered", "loaded"], result.stderr
+
+
+def test_fork_of_basicsr_is_refused(tmp_path):
+    (tmp_path / "basicsr").mkdir()
+    (tmp_path / "basicsr" / "__init__.py").write_text("")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport vqcnir_arch"
+    result = python(code, check=False)
+    assert result.returncode != 0
+    assert "ImportError" in result.stderr.splitlines()[-1]
+    assert "a fork shadows it" in result.stderr and str(tmp_path) in result.stderr

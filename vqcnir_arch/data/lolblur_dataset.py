@@ -1,0 +1,125 @@
+"""LOL-Blur and data in its layout: dark, blurred frames with the sharp, bright frame of the middle of the exposure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from basicsr.data.transforms import augment, paired_random_crop
+from pydantic import Field, PositiveInt
+from torch.utils.data import Dataset
+
+from vqcnir_arch.data.files import (
+    LoaderOptions,
+    check_pairs,
+    existing_folder,
+    find_images,
+    log_once_built,
+    parse_options,
+    read_image,
+    size,
+    to_tensor,
+)
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import DATASET_REGISTRY, register
+
+
+class LOLBlurOptions(LoaderOptions):
+    """Options of `LOLBlurDataset`."""
+
+    scale: Literal[1] = Field(1, description="input and ground truth have the same size")
+    dataroot: str = Field(min_length=1, description="folder with one folder per split")
+    split: str | None = Field(
+        None, description="folder below dataroot; default: train or test, after the phase; '' if there is no such level"
+    )
+    lq_folder: str = Field("low_blur_noise", description="input below the split: low_blur_noise or low_blur")
+    gt_folder: str | None = Field(
+        "high_sharp_scaled",
+        description="ground truth below the split: high_sharp_scaled or high_sharp_original; ~ if there is none",
+    )
+    io_backend: dict[Literal["type"], Literal["disk"]] = Field(
+        {"type": "disk"}, description="how files are read: {type: disk}"
+    )
+    gt_size: PositiveInt | None = Field(None, description="side of the random crop in pixels (training)")
+    use_hflip: bool = Field(True, description="flip left to right at random (training)")
+    use_rot: bool = Field(True, description="flip and turn by 90 degrees at random (training)")
+    every_nth: PositiveInt = Field(1, description="take only every n-th frame, for a quick validation")
+    max_frames: PositiveInt | None = Field(None, description="take only so many frames, after every_nth")
+
+
+@register(DATASET_REGISTRY)
+class LOLBlurDataset(Dataset[dict[str, Any]]):
+    """Pairs `<dataroot>/<split>/<lq_folder>/<video>/<frame>.png`, the same below `gt_folder`.
+
+    Folders may be nested to any depth, and endings may differ between input and ground truth. A sample holds
+
+    * `lq`, `gt`: RGB, [3, H, W], float32 in [0, 1]; in training [3, gt_size, gt_size] and flipped and turned alike;
+    * `lq_path`, `gt_path`: the files;
+    * `name`: `<video>/<frame>`, unique in the data set.
+
+    Without ground truth (`gt_folder: ~`) there is no `gt` and no `gt_path`.
+
+    Args:
+        opt: the block of the option file, see `LOLBlurOptions`.
+
+    Raises:
+        UserError: an option is wrong, a folder is missing or empty, or inputs and ground truths do not pair. On access
+            to a sample: its file cannot be read, the two sizes differ, or the image is smaller than the crop.
+    """
+
+    Options = LOLBlurOptions
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__()
+        self.opt = opt  # BasicSR takes the name of the data set from here
+        title = f"LOLBlurDataset '{opt.get('name', '')}'"
+        self.options = options = parse_options(LOLBlurOptions, opt, title)
+        self.is_train = options.phase == "train"
+        if self.is_train and options.gt_size is None:
+            raise UserError(f"{title}: gt_size is missing: training needs the size of its crops")
+        if self.is_train and options.gt_folder is None:
+            raise UserError(f"{title}: gt_folder is ~: training needs ground truths")
+
+        folder = existing_folder(Path(options.dataroot).expanduser(), f"{title}: dataroot")
+        split = ("train" if self.is_train else "test") if options.split is None else options.split
+        folder = existing_folder(folder / split, f"{title}: split")
+        lq_folder = existing_folder(folder / options.lq_folder, f"{title}: lq_folder")
+        self.lq_paths = find_images(lq_folder)
+        self.gt_paths: dict[str, Path] = {}
+        if options.gt_folder is not None:
+            gt_folder = existing_folder(folder / options.gt_folder, f"{title}: gt_folder")
+            self.gt_paths = find_images(gt_folder)
+            check_pairs(self.lq_paths, self.gt_paths, f"{title}: '{lq_folder}' and '{gt_folder}'")
+        self.names = list(self.lq_paths)[:: options.every_nth][: options.max_frames]
+        log_once_built(
+            f"{title}: {len(self.names)} of {len(self.lq_paths)} frames of {lq_folder} -> "
+            f"{options.gt_folder or 'no ground truth'}"
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        name = self.names[index]
+        lq_path = self.lq_paths[name]
+        lq = read_image(lq_path)
+        if not self.gt_paths:
+            return {"lq": to_tensor(lq), "lq_path": str(lq_path), "name": name}
+
+        gt_path = self.gt_paths[name]
+        gt = read_image(gt_path)
+        if lq.shape != gt.shape:
+            raise UserError(f"sizes of a pair differ: '{lq_path}' is {size(lq)}, '{gt_path}' is {size(gt)}")
+        if self.is_train:
+            crop = self.options.gt_size
+            if min(lq.shape[:2]) < crop:
+                raise UserError(f"image '{lq_path}' is {size(lq)}, smaller than gt_size {crop}")
+            gt, lq = paired_random_crop(gt, lq, crop, 1)
+            gt, lq = augment([gt, lq], self.options.use_hflip, self.options.use_rot)
+        return {
+            "lq": to_tensor(lq),
+            "gt": to_tensor(gt),
+            "lq_path": str(lq_path),
+            "gt_path": str(gt_path),
+            "name": name,
+        }

@@ -1,0 +1,64 @@
+"""The demo's two pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+
+def save_comparison(path: Path, columns: dict[str, Sequence[np.ndarray]], captions: Sequence[Sequence[str]]) -> None:
+    """Write rows of images side by side.
+
+    Args:
+        path: PNG to write.
+        columns: title to one BGR uint8 image per row.
+        captions: for every row the line below each of its images.
+    """
+    rows = len(captions)
+    figure, axes = plt.subplots(rows, len(columns), figsize=(3 * len(columns), 3.25 * rows), squeeze=False)
+    for column, (title, images) in enumerate(columns.items()):
+        axes[0, column].set_title(title, fontsize=13)
+        for row in range(rows):
+            axis = axes[row, column]
+            axis.imshow(cv2.cvtColor(images[row], cv2.COLOR_BGR2RGB))
+            axis.set_xlabel(captions[row][column], fontsize=9)
+            axis.set_xticks([])
+            axis.set_yticks([])
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def read_curves(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Read the loss curves that training wrote for TensorBoard: name to (iterations, values)."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    curves = {}
+    for tag in events.Tags()["scalars"]:
+        if tag.startswith("losses/"):
+            scalars = events.Scalars(tag)
+            curves[tag.removeprefix("losses/")] = ([s.step for s in scalars], [s.value for s in scalars])
+    return curves
+
+
+def save_curves(path: Path, stages: dict[str, Path]) -> None:
+    """Write one panel of loss curves per stage (title to TensorBoard folder)."""
+    figure, axes = plt.subplots(1, len(stages), figsize=(6 * len(stages), 4), squeeze=False)
+    for axis, (title, folder) in zip(axes[0], stages.items(), strict=True):
+        for name, (steps, values) in read_curves(folder).items():
+            if name.startswith("l_"):
+                axis.plot(steps, values, label=name.removeprefix("l_"))
+        axis.set(title=title, xlabel="iteration", ylabel="loss", yscale="log")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

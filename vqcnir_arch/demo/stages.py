@@ -1,0 +1,60 @@
+"""Run the launchers as a user runs them, with a progress bar in place of their long log."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+import vqcnir_arch
+from vqcnir_arch.errors import UserError
+
+PROGRESS = re.compile(r"iter:\s*([\d,]+)")
+LOSS = re.compile(r"(l_\w+|psnr|ssim|niqe): ([-+.\de]+)")
+TAIL = 5
+
+
+def option_folder() -> Path:
+    """Return the folder of the demo's option files: beside the package in a checkout, else where pip put them."""
+    for root in (Path(vqcnir_arch.__file__).parents[1], Path(sys.prefix) / "share/vqcnir"):
+        if (root / "options/demo").is_dir():
+            return root / "options/demo"
+    raise UserError("the demo's option files (options/demo) are missing: install vqcnir again")
+
+
+def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str]) -> None:
+    """Run `python -m vqcnir_arch.train` or `.test` and show how far it is.
+
+    Args:
+        pipeline: `train` or `test`.
+        options: the option file.
+        root: folder for experiments/ and results/.
+        force: `section:key=value` entries.
+
+    Raises:
+        UserError: the launcher failed; its last lines are in the message, all of them in its log.
+    """
+    content = yaml.safe_load(options.read_text(encoding="utf-8"))
+    total = content["train"]["total_iter"] if pipeline == "train" else None
+    command = [sys.executable, "-m", f"vqcnir_arch.{pipeline}", "-opt", str(options), "--root", str(root)]
+    command += ["--force_yml", *force]
+    tail: list[str] = []
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as process,
+        tqdm(total=total, desc=content["name"], unit="it") as bar,
+    ):
+        for line in process.stdout:
+            tail = [*tail, line.rstrip()][-TAIL:]
+            values = LOSS.findall(line)
+            if values:
+                bar.set_postfix_str(" ".join(f"{name}={float(value):.4g}" for name, value in values))
+            progress = PROGRESS.search(line)
+            if progress and total:
+                bar.update(min(int(progress[1].replace(",", "")), total) - bar.n)
+    if process.returncode:
+        raise UserError(f"{pipeline} {options.name} failed (exit status {process.returncode}): " + " | ".join(tail))

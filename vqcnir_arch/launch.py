@@ -1,0 +1,74 @@
+"""Run BasicSR's own pipelines on a checked option file; errors of the user end in one line each and exit status 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vqcnir_arch.errors import UserError
+
+USER_ERROR_STATUS = 2
+
+
+def run(pipeline: str, arguments: Sequence[str]) -> None:
+    """Train or test.
+
+    Args:
+        pipeline: `train` or `test`.
+        arguments: command line: `-opt FILE`, BasicSR's own flags, and `--root DIR` (default: the current folder), below
+            which experiments/, results/ and tb_logger/ go.
+
+    Raises:
+        UserError: bad input; nothing has been written then.
+    """
+    parser = argparse.ArgumentParser(prog=f"vqcnir {pipeline}", allow_abbrev=False)
+    parser.add_argument("-opt", required=True, help="option file (YAML)")
+    parser.add_argument("--root", default=".", help="folder for experiments/ and results/ (default: the current one)")
+    parser.add_argument("--force_yml", nargs="+", default=[], help="options to change, e.g. train:total_iter=100")
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="set by torchrun users"
+    )
+    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
+    parser.add_argument(
+        "--debug", action="store_true", help="BasicSR's debug mode: validate and save every 8 iterations"
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    known = parser.parse_args(arguments)
+
+    from vqcnir_arch import compat
+    from vqcnir_arch.options import check_options, preflight, read_options
+
+    is_train = pipeline == "train"
+    options = check_options(read_options(known.opt, known.force_yml), is_train)
+    preflight(options, is_train)
+
+    root = Path(known.root).expanduser().resolve()
+    kept = list(arguments)
+    if "--root" in kept:
+        del kept[kept.index("--root") : kept.index("--root") + 2]
+    with compat.launcher_fixes(options), compat.command_line(f"vqcnir_{pipeline}", kept):
+        if is_train:
+            from basicsr.train import train_pipeline
+
+            train_pipeline(str(root))
+        else:
+            from basicsr.test import test_pipeline
+
+            test_pipeline(str(root))
+
+
+def exit_with_one_line(function: Callable[[], object]) -> None:
+    """Call a command; print a `UserError` as one line per finding and exit with status 2."""
+    try:
+        function()
+    except UserError as error:
+        # an error from a data-loader worker arrives with that worker's traceback before it
+        message = str(error).rpartition("UserError: ")[2].strip()
+        for line in message.splitlines():
+            print(f"vqcnir: error: {line}", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
+    except KeyboardInterrupt:
+        print("vqcnir: interrupted", file=sys.stderr)
+        sys.exit(130)

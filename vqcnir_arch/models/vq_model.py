@@ -1,0 +1,253 @@
+"""What the models of all stages share: building, optimising with or without a discriminator, validating, logging."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.metrics import calculate_metric
+from basicsr.models.sr_model import SRModel
+from basicsr.utils import get_root_logger, imwrite, tensor2img
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from vqcnir_arch.archs import Codes
+from vqcnir_arch.checkpoint import load_into, read_state_dict
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.models.code_usage import CodeUsage
+from vqcnir_arch.registry import optimizers
+
+
+class VQModel(SRModel):
+    """Trains a network with a codebook on BasicSR's loop; subclasses say what the generator's losses are.
+
+    Every loss is there when its block stands in `train:`. With a `gan_opt` there is a discriminator `network_d`.
+    """
+
+    own_losses: tuple[str, ...] = ()
+    """Loss blocks of the subclass, beside `pixel_opt`, `perceptual_opt` and `gan_opt`."""
+
+    # --- building ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def contradictions(cls, options: dict[str, Any]) -> list[str]:
+        """Return what in an option file for training makes no sense for this model, one line each."""
+        train = options["train"]
+        losses = [key for key, block in train.items() if key.endswith("_opt") and block]
+        known = ("pixel_opt", "perceptual_opt", "gan_opt", *cls.own_losses)
+        found = [
+            f"train: {cls.__name__} has no loss '{key}'{nearest(key, known)}" for key in losses if key not in known
+        ]
+        if not set(losses) - {"gan_opt"}:
+            found.append("train: no loss but a GAN's: add at least pixel_opt")
+        if "gan_opt" in losses:
+            found += [
+                f"{name} is missing: train: gan_opt needs it"
+                for name, block in (("network_d", options.get("network_d")), ("train: optim_d", train.get("optim_d")))
+                if not block
+            ]
+        return found
+
+    def init_training_settings(self) -> None:
+        contradictions = self.contradictions(self.opt)
+        if contradictions:
+            raise UserError("\n".join(contradictions))
+        train_opt = self.opt["train"]
+        logger = get_root_logger()
+        self.net_g.train()
+        self.ema_decay = train_opt.get("ema_decay", 0)
+        if self.ema_decay > 0:
+            logger.info(f"Use Exponential Moving Average with decay: {self.ema_decay}")
+            self.net_g_ema = build_network(self.opt["network_g"]).to(self.device)
+            self.model_ema(0)
+            load_path = self.opt["path"].get("pretrain_network_g")
+            if load_path is not None:
+                self.load_network(self.net_g_ema, load_path, self.opt["path"].get("strict_load_g", True), "params_ema")
+            self.net_g_ema.eval()
+
+        self.losses = nn.ModuleDict()
+        for block in ("pixel_opt", "perceptual_opt", "gan_opt", *self.own_losses):
+            if train_opt.get(block):
+                self.losses[block] = build_loss(train_opt[block]).to(self.device)
+        if "gan_opt" in self.losses:
+            self.build_discriminator()
+        self.net_d_iters = train_opt.get("net_d_iters", 1)
+        self.net_d_init_iters = train_opt.get("net_d_init_iters", 0)
+
+        self.setup_optimizers()
+        self.setup_schedulers()
+        self.code_usage = CodeUsage(self.get_bare_model(self.net_g).quantizer.codebook.shape[0])
+        self.log_what_trains()
+
+    def build_discriminator(self) -> None:
+        self.net_d = self.model_to_device(build_network(self.opt["network_d"]))
+        self.print_network(self.net_d)
+        path = self.opt["path"]
+        if path.get("pretrain_network_d") is not None:
+            strict, key = path.get("strict_load_d", True), path.get("param_key_d", "params")
+            self.load_network(self.net_d, path["pretrain_network_d"], strict, key)
+        self.net_d.train()
+
+    def setup_optimizers(self) -> None:
+        train_opt = self.opt["train"]
+        networks = {"g": self.net_g, "d": self.net_d} if "gan_opt" in self.losses else {"g": self.net_g}
+        for label, net in networks.items():
+            options = dict(train_opt[f"optim_{label}"])
+            parameters = [p for p in net.parameters() if p.requires_grad]
+            optimizer = self.get_optimizer(options.pop("type"), parameters, **options)
+            setattr(self, f"optimizer_{label}", optimizer)
+            self.optimizers.append(optimizer)
+
+    def get_optimizer(self, optim_type: str, params: list[nn.Parameter], lr: float, **kwargs: Any) -> Any:
+        """Build any of torch's optimisers (BasicSR 1.4.2 knows Adam alone)."""
+        if optim_type not in optimizers():
+            raise UserError(f"unknown optimizer type '{optim_type}'{nearest(optim_type, optimizers())}")
+        return optimizers()[optim_type](params, lr=lr, **kwargs)
+
+    def log_what_trains(self) -> None:
+        """Write to the log, part by part, what trains and what does not, with parameter counts."""
+        net = self.get_bare_model(self.net_g)
+        lines = [f"{type(net).__name__}: what trains"]
+        for name, part in net.named_children():
+            counts = {True: 0, False: 0}
+            for parameter in part.parameters():
+                counts[parameter.requires_grad] += parameter.numel()
+            if sum(counts.values()):
+                lines.append(f"\t{name:<14} trains {counts[True]:>12,d}   frozen {counts[False]:>12,d}")
+        trains = sum(p.numel() for p in net.parameters() if p.requires_grad)
+        total = sum(p.numel() for p in net.parameters())
+        lines.append(f"\t{'in all':<14} trains {trains:>12,d}   frozen {total - trains:>12,d}")
+        get_root_logger().info("\n".join(lines))
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = "params") -> None:
+        """Load a published or own checkpoint through the library's one reader."""
+        get_root_logger().info(f"Loading {type(self.get_bare_model(net)).__name__} from {load_path}")
+        tensors = read_state_dict(load_path, param_key)
+        load_into(self.get_bare_model(net), tensors, f"checkpoint '{load_path}'", strict)
+
+    # --- optimising --------------------------------------------------------------------------------------------------
+
+    def generator_forward(self) -> tuple[Tensor, Codes, OrderedDict[str, Tensor]]:
+        """Run the generator on the batch; return image, codes and the losses that are the subclass's own."""
+        raise NotImplementedError
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        with_gan = "gan_opt" in self.losses
+        if with_gan:
+            self.net_d.requires_grad_(False)
+        self.optimizer_g.zero_grad()
+        self.output, codes, losses = self.generator_forward()
+        if codes.indices is not None:
+            self.code_usage.add(codes.indices)
+
+        if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
+            for block, name in (("pixel_opt", "l_pix"), ("perceptual_opt", "l_percep")):
+                if block in self.losses:
+                    losses[name] = self.image_loss(block)
+            if with_gan:
+                losses["l_g_gan"] = self.losses["gan_opt"](self.net_d(self.output), True, is_disc=False)
+            sum(losses.values()).backward()
+            self.optimizer_g.step()
+        if with_gan:
+            losses.update(self.optimize_discriminator())
+
+        self.log_dict = self.reduce_loss_dict(losses)
+        if self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def image_loss(self, block: str) -> Tensor:
+        """Compare output and ground truth; BasicSR's PerceptualLoss gives (perceptual, style), either may be None."""
+        loss = self.losses[block](self.output, self.gt)
+        if isinstance(loss, tuple):
+            loss = sum(part for part in loss if part is not None)
+        return loss
+
+    def optimize_discriminator(self) -> dict[str, Tensor]:
+        """One discriminator step: hinge (or other) loss on real, then on restored images."""
+        self.net_d.requires_grad_(True)
+        self.optimizer_d.zero_grad()
+        losses = {}
+        for name, images, is_real in (("real", self.gt, True), ("fake", self.output.detach(), False)):
+            prediction = self.net_d(images)
+            loss = self.losses["gan_opt"](prediction, is_real, is_disc=True)
+            loss.backward()
+            losses[f"l_d_{name}"] = loss
+            losses[f"out_d_{name}"] = prediction.detach().mean()
+        self.optimizer_d.step()
+        return losses
+
+    def model_ema(self, decay: float = 0.999) -> None:
+        """Average the parameters; buffers follow as they are (BasicSR leaves them at their first values)."""
+        super().model_ema(decay)
+        buffers = dict(self.get_bare_model(self.net_g).named_buffers())
+        for name, buffer in self.net_g_ema.named_buffers():
+            buffer.copy_(buffers[name])
+
+    def get_current_log(self) -> dict[str, float]:
+        """Losses of the last step, and codebook usage and perplexity since the last time the log was asked for."""
+        return {**self.log_dict, **self.code_usage.read()}
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        super().save(epoch, current_iter)
+        if hasattr(self, "net_d"):
+            self.save_network(self.net_d, "net_d", current_iter)
+
+    # --- validating --------------------------------------------------------------------------------------------------
+
+    def test(self) -> None:
+        net = getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
+        net.eval()
+        with torch.no_grad():
+            self.output = net(self.lq)
+        self.get_bare_model(self.net_g).train(self.is_train)
+
+    def nondist_validation(
+        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
+    ) -> None:
+        """Restore, measure and save every image under its data set's own name, `<video>/<frame>` where it has one."""
+        dataset_name = dataloader.dataset.opt["name"]
+        metrics = self.opt["val"].get("metrics") or {}
+        self.metric_results = dict.fromkeys(metrics, 0.0)
+        if metrics:
+            self._initialize_best_metric_results(dataset_name)
+
+        progress = tqdm(dataloader, desc=dataset_name, unit="image", disable=not self.opt["val"].get("pbar", False))
+        for sample in progress:
+            name = sample["name"][0] if "name" in sample else Path(sample["lq_path"][0]).stem
+            self.feed_data(sample)
+            self.test()
+            images = {"img": tensor2img([self.output.detach().cpu()])}
+            if "gt" in sample:
+                images["img2"] = tensor2img([sample["gt"]])
+            if save_img:
+                imwrite(images["img"], str(self.result_path(dataset_name, name, current_iter)))
+            for metric, options in metrics.items():
+                self.metric_results[metric] += float(self.measure(images, options, dataset_name)) / len(dataloader)
+            del self.lq, self.output
+            if hasattr(self, "gt"):
+                del self.gt
+
+        if metrics:
+            for metric, value in self.metric_results.items():
+                self._update_best_metric_result(dataset_name, metric, value, current_iter)
+            self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    @staticmethod
+    def measure(images: dict[str, Any], options: dict[str, Any], dataset_name: str) -> float:
+        """Compute one metric of BasicSR's registry; a missing ground truth is a clear error."""
+        if "img2" not in images and options["type"] in ("calculate_psnr", "calculate_ssim"):
+            raise UserError(f"{options['type']} needs a ground truth, but data set '{dataset_name}' has none")
+        return calculate_metric(images, options)
+
+    def result_path(self, dataset_name: str, name: str, current_iter: int | str) -> Path:
+        """Where a validation image goes; BasicSR's layout with the data set and the video added."""
+        folder = Path(self.opt["path"]["visualization"]) / dataset_name
+        if self.is_train:
+            return folder / name / f"{Path(name).name}_{current_iter}.png"
+        suffix = self.opt["val"].get("suffix")
+        return folder / (f"{name}_{suffix}.png" if suffix else f"{name}.png")

@@ -1,0 +1,80 @@
+"""Build everything that an option file names once, so that bad data and checkpoints stop a run before it starts."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from basicsr.utils import logger as basicsr_logger
+
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.checkpoint import existing_file, load_into, read_state_dict
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup
+
+
+def preflight(options: dict[str, Any], is_train: bool) -> None:
+    """Build data sets, networks and losses of checked options, load their checkpoints, and drop them again.
+
+    Raises:
+        UserError: what cannot be built, by the name of its section.
+    """
+    try:
+        for name, dataset in options["datasets"].items():
+            phase = name.split("_")[0]
+            if is_train or phase == "test":
+                check_dataset(name, {**dataset, "phase": phase, "scale": options.get("scale", 1)})
+        for label in ("g", "d"):
+            if options.get(f"network_{label}") and (is_train or label == "g"):
+                check_network(options, label)
+        for key, block in (options.get("train") or {}).items() if is_train else ():
+            if key.endswith("_opt") and block is not None:
+                section(f"train: {key}", build, LOSS_REGISTRY, block)
+    finally:
+        # BasicSR's logger is set up by its first caller; that must be the pipeline, which adds the log file
+        basicsr_logger.initialized_logger.pop("basicsr", None)
+        for handler in list(logging.getLogger("basicsr").handlers):
+            logging.getLogger("basicsr").removeHandler(handler)
+
+
+def section(where: str, function: Any, *arguments: Any, **keywords: Any) -> Any:
+    """Call a function; bad input that it reports in whatever way becomes a `UserError` that names the section."""
+    try:
+        return function(*arguments, **keywords)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    except (AssertionError, OSError, KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{where}: {type(error).__name__}: {reason}") from error
+
+
+def check_dataset(name: str, options: dict[str, Any]) -> None:
+    where = f"datasets: {name}"
+    dataset = section(where, lookup(DATASET_REGISTRY, options["type"]), options)
+    size = section(where, len, dataset)
+    if size == 0:
+        raise UserError(f"{where}: {options['type']} '{options['name']}' found no images")
+    if options["phase"] == "train":
+        batch = options.get("batch_size_per_gpu")
+        if batch is None:
+            raise UserError(f"{where}: batch_size_per_gpu is missing")
+        samples = math.floor(size * options.get("dataset_enlarge_ratio", 1))
+        if batch > samples:
+            raise UserError(
+                f"{where}: a batch of {batch} is larger than the data set ({samples} samples): no iteration would run"
+            )
+
+
+def check_network(options: dict[str, Any], label: str) -> None:
+    net = section(f"network_{label}", build, ARCH_REGISTRY, options[f"network_{label}"])
+    path = options["path"].get(f"pretrain_network_{label}")
+    if path is None:
+        return
+    where = f"path: pretrain_network_{label}"
+    if not isinstance(net, VQNetwork):
+        section(where, existing_file, path, "checkpoint")
+        return
+    tensors = section(where, read_state_dict, path, options["path"].get(f"param_key_{label}", "params"))
+    strict = options["path"].get(f"strict_load_{label}", True)
+    section(where, load_into, net, tensors, f"checkpoint '{path}'", strict)

@@ -1,0 +1,63 @@
+"""Option file and `--force_yml` to a dictionary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from vqcnir_arch.checkpoint import existing_file
+from vqcnir_arch.errors import UserError, nearest
+
+
+class OptionLoader(yaml.SafeLoader):
+    """PyYAML's safe loader that also refuses a key that stands twice, which YAML would silently let win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        for i, key in enumerate(keys):
+            if key in keys[:i]:
+                raise UserError(f"line {node.value[i][0].start_mark.line + 1}: '{key}' stands there twice")
+        return super().construct_mapping(node, deep)
+
+
+def read_options(path: str | os.PathLike[str], force: Sequence[str] = ()) -> dict[str, Any]:
+    """Read an option file and apply `--force_yml` entries such as `train:ema_decay=0.999`.
+
+    Raises:
+        UserError: the file is missing or not YAML, or an entry names a key that is not in the file.
+    """
+    path = existing_file(path, "option file")
+    try:
+        options = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)
+    except UserError as error:
+        raise UserError(f"option file '{path}', {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UserError(
+            f"option file '{path}'{where} is not YAML: {getattr(error, 'problem', None) or error}"
+        ) from error
+    if not isinstance(options, dict):
+        raise UserError(f"option file '{path}' holds a {type(options).__name__}, expected a mapping of options")
+    for entry in force:
+        apply_forced(options, entry)
+    return options
+
+
+def apply_forced(options: dict[str, Any], entry: str) -> None:
+    """Set one existing option from `section:key=value`; the value is read as YAML."""
+    keys, equals, value = entry.partition("=")
+    if not equals or "=" in value:
+        raise UserError(f"--force_yml '{entry}': expected section:key=value")
+    *sections, last = keys.strip().split(":")
+    block = options
+    for key in sections:
+        if not isinstance(block.get(key), dict):
+            raise UserError(f"--force_yml '{entry}': there is no section '{key}'{nearest(key, block)}")
+        block = block[key]
+    if last not in block:
+        raise UserError(f"--force_yml '{entry}': there is no option '{last}' in the file{nearest(last, block)}")
+    block[last] = yaml.safe_load(value)

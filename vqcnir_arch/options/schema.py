@@ -1,0 +1,86 @@
+"""The sections of an option file, each option described once, where it is typed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+Block = dict[str, Any]
+"""A block with a `type`; what else it may hold is that class's own signature."""
+
+
+class Section(BaseModel):
+    """A section of the option file. Keys that are neither fields nor match `more` are refused."""
+
+    model_config = ConfigDict(extra="allow")
+    more: ClassVar[str] = r"(?!)"
+
+
+class PathSection(Section):
+    """`path:`"""
+
+    more = r"(pretrain_network|strict_load|param_key)_\w+"
+    pretrain_network_g: str | None = Field(None, description="checkpoint that network_g starts from, ours or published")
+    pretrain_network_d: str | None = Field(None, description="checkpoint that network_d starts from")
+    strict_load_g: bool = Field(True, description="every tensor of the network must be in the file, and no other")
+    strict_load_d: bool = Field(True, description="the same for network_d")
+    param_key_g: str | None = Field("params", description="wrapper in the file: params or params_ema")
+    param_key_d: str | None = Field("params", description="the same for network_d")
+    resume_state: str | None = Field(None, description="training state (.state) to go on from")
+
+
+class TrainSection(Section):
+    """`train:`; every loss is a block of its own and is off when the block is missing."""
+
+    more = r"\w+_opt"
+    total_iter: PositiveInt = Field(description="iterations to train")
+    optim_g: Block = Field(description="optimiser of network_g: type (any of torch.optim), lr, betas, ...")
+    optim_d: Block | None = Field(None, description="optimiser of network_d")
+    scheduler: Block = Field(description="learning rate schedule: MultiStepLR or CosineAnnealingRestartLR")
+    warmup_iter: int = Field(-1, description="iterations of linear warm-up, -1 for none")
+    ema_decay: float = Field(0, ge=0, lt=1, description="decay of the averaged copy of network_g, 0 for none")
+    net_d_iters: PositiveInt = Field(1, description="network_g is updated every so many iterations")
+    net_d_init_iters: NonNegativeInt = Field(0, description="iterations in which network_d trains alone")
+    pixel_opt: Block | None = Field(None, description="pixel loss, e.g. L1Loss")
+    perceptual_opt: Block | None = Field(None, description="VGG19PerceptualLoss or LPIPSLoss")
+    gan_opt: Block | None = Field(None, description="GANLoss")
+
+
+class ValSection(Section):
+    """`val:`"""
+
+    val_freq: PositiveInt | None = Field(None, description="validate every so many iterations (training only)")
+    save_img: bool = Field(description="write the restored images")
+    suffix: str | None = Field(None, description="added to the names of test images")
+    pbar: bool = Field(False, description="show a progress bar")
+    metrics: dict[str, Block] | None = Field(None, description="name: {type: calculate_psnr | ..., options}")
+
+
+class LoggerSection(Section):
+    """`logger:`"""
+
+    print_freq: PositiveInt = Field(description="log every so many iterations")
+    save_checkpoint_freq: PositiveInt = Field(description="save networks and training state every so many iterations")
+    use_tb_logger: bool = Field(description="write TensorBoard files")
+    wandb: dict[str, Any] | None = Field(None, description="project and resume_id of Weights & Biases")
+
+
+class Experiment(Section):
+    """The whole option file."""
+
+    more = r"network_\w+"
+    name: str = Field(min_length=1, description="name of the experiment and of its folder")
+    model_type: str = Field(description="VQPriorModel, VQRestorationModel, or a model of BasicSR")
+    scale: PositiveInt = Field(1, description="size of the output over size of the input")
+    num_gpu: NonNegativeInt | Literal["auto"] = Field(description="0 for the CPU, auto for all GPUs there are")
+    manual_seed: int | None = Field(None, description="random seed")
+    datasets: dict[str, Block] = Field(description="train, val or val_*, and test_*")
+    network_g: Block = Field(description="the network")
+    network_d: Block | None = Field(None, description="the discriminator")
+    path: PathSection = Field(description="checkpoints to start from")
+    train: TrainSection | None = Field(None, description="losses, optimisers, length")
+    val: ValSection | None = Field(None, description="validation and test")
+    logger: LoggerSection | None = Field(None, description="how often to print and to save")
+    dist_params: dict[str, Any] | None = Field(None, description="backend and port for --launcher slurm")
+    find_unused_parameters: bool = Field(False, description="handed to DistributedDataParallel")

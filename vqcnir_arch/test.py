@@ -1,0 +1,8 @@
+"""`python -m vqcnir_arch.test -opt options/....yml`: BasicSR's test_pipeline on a checked option file."""
+
+import sys
+
+from vqcnir_arch.launch import exit_with_one_line, run
+
+if __name__ == "__main__":
+    exit_with_one_line(lambda: run("test", sys.argv[1:]))
