@@ -13,10 +13,10 @@ from vqcnir_arch.data.night_blur import NightBlurSettings, night_blur_pair, writ
 TRAIN_SCENES = ("chelsea", "rocket", "stereo_motorcycle")
 TEST_SCENES = ("astronaut", "coffee")
 CROP = 256
-TRAIN_CROPS = 16
+TRAIN_CROPS = 32
 TEST_CROPS = 4
-# crops are a quarter of LOL-Blur's width, and motion is scaled with the width
-SETTINGS = NightBlurSettings()
+# a little brighter than LOL-Blur's darkest frames: a few minutes of training cannot learn those
+SETTINGS = NightBlurSettings(exposure=(0.04, 0.16))
 
 
 def load_scene(name: str) -> np.ndarray:

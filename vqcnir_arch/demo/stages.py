@@ -14,8 +14,8 @@ from tqdm import tqdm
 import vqcnir_arch
 from vqcnir_arch.errors import UserError
 
-PROGRESS = re.compile(r"iter:\s*([\d,]+)")
-LOSS = re.compile(r"(l_\w+|psnr|ssim|niqe): ([-+.\de]+)")
+PROGRESS = re.compile(r"\[epoch:.*iter:\s*([\d,]+)")
+VALUE = re.compile(r"\b(l_\w+|psnr|ssim|niqe): ([-+.\de]+)")
 TAIL = 5
 
 
@@ -50,11 +50,11 @@ def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str]) ->
     ):
         for line in process.stdout:
             tail = [*tail, line.rstrip()][-TAIL:]
-            values = LOSS.findall(line)
-            if values:
-                bar.set_postfix_str(" ".join(f"{name}={float(value):.4g}" for name, value in values))
             progress = PROGRESS.search(line)
-            if progress and total:
-                bar.update(min(int(progress[1].replace(",", "")), total) - bar.n)
+            if progress or "\t # " in line:  # an iteration, or a line of a validation's result
+                values = [f"{name}={float(value):.4g}" for name, value in VALUE.findall(line)]
+                bar.set_postfix_str(" ".join(values), refresh=False)
+                bar.update(int(progress[1].replace(",", "")) - bar.n if progress else 0)
+                bar.refresh()
     if process.returncode:
         raise UserError(f"{pipeline} {options.name} failed (exit status {process.returncode}): " + " | ".join(tail))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vqcnir_arch.archs import Codes
+from vqcnir_arch.models.code_usage import CodeUsage
 from vqcnir_arch.models.vq_model import VQModel
 from vqcnir_arch.registry import MODEL_REGISTRY, register
 
@@ -21,6 +23,8 @@ class VQPriorModel(VQModel):
     """
 
     own_losses = ("codebook_opt", "semantic_opt")
+    restart_share = 0.8
+    """Share of the run in which unused codes are restarted; the rest lets the codebook settle."""
 
     @classmethod
     def contradictions(cls, options: dict[str, Any]) -> list[str]:
@@ -31,12 +35,47 @@ class VQPriorModel(VQModel):
             found.append("train: semantic_opt needs the semantic head: set network_g: semantic_dim: 512")
         return found
 
+    def init_training_settings(self) -> None:
+        super().init_training_settings()
+        codebook = self.get_bare_model(self.net_g).quantizer.codebook
+        self.restart_every = self.opt["train"].get("restart_unused_codes", 0)
+        self.usage_since_restart = CodeUsage(codebook.shape[0])
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        super().optimize_parameters(current_iter)
+        within = current_iter < self.restart_share * self.opt["train"]["total_iter"]
+        if self.restart_every and within and current_iter % self.restart_every == 0:
+            self.restart_unused_codes()
+
+    @torch.no_grad()
+    def restart_unused_codes(self) -> None:
+        """Give every code that no feature chose since the last time the place of a random feature of this batch.
+
+        Ours, off by default: a short training with the plain codebook loss leaves most codes unused for good.
+        """
+        codebook = self.get_bare_model(self.net_g).quantizer.codebook
+        counts = self.usage_since_restart.counts
+        if self.opt["dist"]:
+            torch.distributed.all_reduce(counts)
+        self.usage_since_restart.counts = None
+        rows = self.codes.features.permute(0, 2, 3, 1).flatten(0, 2)
+        unused = (counts == 0).nonzero().flatten()[: len(rows)]
+        codebook[unused] = rows[torch.randperm(len(rows), device=rows.device)[: len(unused)]]
+        for moment in self.optimizer_g.state[codebook].values():
+            if moment.shape == codebook.shape:
+                moment[unused] = 0  # Adam's memory of the old code
+        if self.opt["dist"]:
+            torch.distributed.broadcast(codebook, src=0)
+
     def feed_data(self, data: dict[str, Tensor]) -> None:
         self.gt = data.get("gt", data["lq"]).to(self.device)
         self.lq = self.gt
 
     def generator_forward(self) -> tuple[Tensor, Codes, OrderedDict[str, Tensor]]:
         output, codes = self.net_g(self.gt, return_codes=True)
+        if self.restart_every:
+            self.codes = codes
+            self.usage_since_restart.add(codes.indices)
         losses = OrderedDict(l_codebook=self.losses["codebook_opt"](codes.features, codes.quantized))
         if "semantic_opt" in self.losses:
             losses["l_semantic"] = self.losses["semantic_opt"](codes.semantic, self.gt)

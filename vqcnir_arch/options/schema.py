@@ -42,6 +42,9 @@ class TrainSection(Section):
     ema_decay: float = Field(0, ge=0, lt=1, description="decay of the averaged copy of network_g, 0 for none")
     net_d_iters: PositiveInt = Field(1, description="network_g is updated every so many iterations")
     net_d_init_iters: NonNegativeInt = Field(0, description="iterations in which network_d trains alone")
+    restart_unused_codes: NonNegativeInt = Field(
+        0, description="stage I: every so many iterations restart codes that nothing chose since, 0 for never (ours)"
+    )
     pixel_opt: Block | None = Field(None, description="pixel loss, e.g. L1Loss")
     perceptual_opt: Block | None = Field(None, description="VGG19PerceptualLoss or LPIPSLoss")
     gan_opt: Block | None = Field(None, description="GANLoss")
