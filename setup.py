@@ -1,9 +1,17 @@
 """Packaging. `pip install -e ".[test]"` is all that a fresh machine needs."""
 
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+# pip reads python_requires of a local project only after it has fetched 5 GB and failed to build BasicSR
+if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+    sys.exit(
+        f"vqcnir needs Python 3.11 or 3.12, this is {sys.version_info[0]}.{sys.version_info[1]}: make the virtual "
+        "environment with python3.12 -m venv (torch needs 3.11, BasicSR 1.4.2 does not build on 3.13)"
+    )
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
@@ -15,7 +23,6 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    # torch 2.15 needs 3.11, BasicSR 1.4.2 does not build on 3.13; pip refuses any other Python in one line
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
     # `vqcnir demo` needs its option files wherever it is installed
