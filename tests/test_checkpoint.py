@@ -15,6 +15,7 @@ from torch import nn
 
 import vqcnir_arch
 from vqcnir_arch.archs import VQCNIR, VQGANPrior
+from vqcnir_arch.archs.network import decode_options, encode_options
 from vqcnir_arch.checkpoint import detect, load_into, own_networks, read_state_dict
 from vqcnir_arch.errors import UserError
 
@@ -133,7 +134,10 @@ def test_published_vqcnir(golden_vqcnir, tmp_path):
     loaded = vqcnir_arch.load_network(tmp_path / "published.pth")
     assert type(loaded) is VQCNIR
     assert loaded.options["enhancer"] == {"type": "AIEM", "depth": 12, "splits": 4, "curve_order": 3}
-    assert loaded.options["fusion"] == {"type": "DBCA", "heads": [4, 4, 2, 1], "offset_groups": 4}
+    published = {"attention": "published", "offset": "published"}
+    assert loaded.options["fusion"] == {"type": "DBCA", "heads": [4, 4, 2, 1], "offset_groups": 4, **published}
+    assert loaded.options["quantizer"] == {"type": "NearestCode"}
+    assert loaded.options["upsample"] == "nearest"
     assert loaded.padding == "exact"
     own, expected = loaded.state_dict(), golden_vqcnir.state_dict()
     assert all(torch.equal(own[name], expected[name]) for name in expected if name != "_extra_state")
@@ -271,6 +275,19 @@ def test_strict_load_compares_heads(make_tiny):
 def test_strict_load_compares_the_network(make_tiny):
     with pytest.raises(UserError, match=r"the file holds a VQGANPrior, not a VQCNIR"):
         load_into(make_tiny("VQCNIR"), make_tiny("VQGANPrior").state_dict(), "prior.pth")
+
+
+def test_file_from_before_an_option_existed(make_tiny):
+    """What a file does not say is the default of today: such a file still loads strictly, into that variant alone."""
+    net = make_tiny("VQCNIR")
+    state = net.state_dict()
+    arch, options = decode_options(state["_extra_state"])
+    del options["upsample"], options["fusion"]["offset"], options["fusion"]["attention"]
+    state["_extra_state"] = encode_options(arch, options)
+    make_tiny("VQCNIR").load_state_dict(state)
+    assert vqcnir_arch.load_network(state).options == net.options
+    with pytest.raises(RuntimeError, match=r"made with upsample: nearest, this network has bilinear"):
+        make_tiny("VQCNIR", upsample="bilinear").load_state_dict(state)
 
 
 def test_padding_is_no_difference(make_tiny):

@@ -101,6 +101,8 @@ def with_defaults(registry: Registry, options: dict[str, Any]) -> dict[str, Any]
 def build(registry: Registry, options: dict[str, Any], **arguments: Any) -> Any:
     """Build `options['type']` with the other options and with `arguments`, which the caller decides.
 
+    A class takes those of the arguments that its signature names: `Add` needs none of what `DBCA` needs.
+
     Raises:
         UserError: `type` is missing or unknown, or an option does not exist for that type.
     """
@@ -108,11 +110,12 @@ def build(registry: Registry, options: dict[str, Any], **arguments: Any) -> Any:
     if "type" not in options:
         raise UserError(f"the {registry._name} block needs a 'type'{nearest('', names(registry))}")
     target = lookup(registry, options.pop("type"))
-    known = set(inspect.signature(target).parameters) - set(arguments)
+    parameters = inspect.signature(target).parameters
+    known = set(parameters) - set(arguments)
     for key in options:
         if key not in known:
             raise UserError(f"{registry._name} {target.__name__} has no option '{key}'{nearest(key, known)}")
-    return target(**arguments, **options)
+    return target(**{name: value for name, value in arguments.items() if name in parameters}, **options)
 
 
 def import_modules(package: str, path: list[str], ending: str) -> None:

@@ -1,7 +1,17 @@
 """Networks; importing this package registers them."""
 
 from vqcnir_arch.archs.deform_conv import DeformConv2d
-from vqcnir_arch.archs.quantizers import Codes, NearestCode, Quantizer
+from vqcnir_arch.archs.quantizers import (
+    CodePrediction,
+    Codes,
+    CrossAttention,
+    NearestCode,
+    Quantizer,
+    SelfAttention,
+    SinCA,
+    SinCAAttention,
+    VectorRegression,
+)
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.archs.vqgan_prior_arch import VQGANPrior
 from vqcnir_arch.registry import ENHANCER_REGISTRY, FUSION_REGISTRY, QUANTIZER_REGISTRY, import_modules
@@ -11,11 +21,17 @@ __all__ = [
     "FUSION_REGISTRY",
     "QUANTIZER_REGISTRY",
     "VQCNIR",
+    "CodePrediction",
     "Codes",
+    "CrossAttention",
     "DeformConv2d",
     "NearestCode",
     "Quantizer",
+    "SelfAttention",
+    "SinCA",
+    "SinCAAttention",
     "VQGANPrior",
+    "VectorRegression",
 ]
 
 import_modules(__name__, __path__, "_arch")

@@ -53,30 +53,36 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
 
 
 class DeformConv2d(nn.Module):
-    """3×3 modulated deformable convolution whose offsets and mask come from a guide feature.
+    """3×3 modulated deformable convolution whose offsets and mask one convolution predicts from a guide feature.
 
     On a GPU this is torchvision's operator, on a CPU the same sum through `grid_sample`.
 
     Args:
-        channels: channels of input, guide and output.
+        channels: channels of input and output.
         offset_groups: number of channel groups that have their own offsets and mask.
+        guide_channels: channels of the guide; None: as many as the input.
+        guide_kernel: size of the convolution that predicts offsets and mask.
 
     Source: VQCNIR eq. 13; initialised as in the published network (offsets 0, mask 0.5).
     """
 
-    def __init__(self, channels: int, offset_groups: int = 4) -> None:
+    def __init__(
+        self, channels: int, offset_groups: int = 4, guide_channels: int | None = None, guide_kernel: int = 3
+    ) -> None:
         super().__init__()
         if offset_groups < 1 or channels % offset_groups:
             raise UserError(f"DBCA: offset_groups {offset_groups} does not divide {channels} channels")
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.conv_offset = nn.Conv2d(channels, 3 * offset_groups * TAPS, 3, padding=1)
+        self.conv_offset = nn.Conv2d(
+            guide_channels or channels, 3 * offset_groups * TAPS, guide_kernel, padding=guide_kernel // 2
+        )
         nn.init.uniform_(self.weight, -1 / math.sqrt(channels * TAPS), 1 / math.sqrt(channels * TAPS))
         nn.init.zeros_(self.conv_offset.weight)
         nn.init.zeros_(self.conv_offset.bias)
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
-        """Deform `x` by offsets predicted from `guide`; both and the result are [B, C, H, W]."""
+        """Deform `x`, [B, C, H, W], by offsets predicted from `guide`, [B, C_guide, H, W]."""
         prediction = self.conv_offset(guide)
         split = prediction.shape[1] // 3
         offset, mask = prediction[:, : 2 * split], prediction[:, 2 * split :].sigmoid()

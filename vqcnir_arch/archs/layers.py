@@ -52,7 +52,15 @@ class ResidualBlock(nn.Module):
 
 
 class Upsample(nn.Sequential):
-    """Double the size (nearest neighbour), then a 3×3 convolution from C_in to C_out."""
+    """Double the size, then a 3×3 convolution from C_in to C_out.
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(in_channels, out_channels, 3, padding=1))
+    Args:
+        in_channels: C_in.
+        out_channels: C_out.
+        mode: `nearest` as published, or `bilinear` as the supplement's table 1 says.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, mode: str = "nearest") -> None:
+        if mode not in ("nearest", "bilinear"):
+            raise UserError(f"upsample '{mode}' is unknown (known: nearest, bilinear)")
+        super().__init__(nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(in_channels, out_channels, 3, padding=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import logging
@@ -72,7 +73,14 @@ class VQNetwork(nn.Module):
         if self.padding not in PADDING_RULES:
             raise UserError(f"padding '{self.padding}' is unknown (known: {', '.join(PADDING_RULES)})")
         names = [n for n in inspect.signature(type(self)).parameters if n not in ("prior", "freeze_prior")]
-        self.options = {name: arguments[name] for name in names}
+        self.options = self.complete_options({name: arguments[name] for name in names})
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Fill in the defaults of options that are missing, as in a file written before they existed."""
+        parameters = inspect.signature(cls).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.name not in ("prior", "freeze_prior")}
+        return {**defaults, **options}
 
     def forward(self, x: Tensor, **keywords: Any) -> Any:
         """Restore a batch of images.
@@ -161,6 +169,8 @@ class VQNetwork(nn.Module):
         arch, options = decode_options(packed)
         if arch != type(self).__name__:
             return [f"the file holds a {arch}, not a {type(self).__name__}"]
+        with contextlib.suppress(TypeError, ValueError):  # options that this version cannot read stay as they are
+            options = json.loads(json.dumps(self.complete_options(options)))
         mine = json.loads(json.dumps(self.options))
         return [
             f"the file was made with {name}: {options.get(name)}, this network has {mine.get(name)}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs import aiem, dbca  # noqa: F401  (importing them fills the registries)
+from vqcnir_arch.archs import aiem, dbca, enhancers, fusions  # noqa: F401  (importing them fills the registries)
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.errors import UserError
@@ -32,7 +32,8 @@ def build_enhancer(options: dict[str, Any], channels: int) -> nn.Sequential:
     if options["type"] == "none":
         return nn.Sequential()
     depth = options.pop("depth")
-    return nn.Sequential(*(build(ENHANCER_REGISTRY, options, channels=channels) for _ in range(depth)))
+    blocks = [build(ENHANCER_REGISTRY, options, channels=channels, index=i) for i in range(depth)]
+    return nn.Sequential(*blocks)
 
 
 class FusionDecoder(nn.Module):
@@ -40,37 +41,45 @@ class FusionDecoder(nn.Module):
 
     Args:
         channels: channels at f1, f2, ... as the encoder's.
-        fusion: `{type: ..., options}`; an option given as a list has one value per level, coarsest first.
+        fusion: `{type: ..., options}`; an option given as a list has one value per level, coarsest first. `type: none`
+            fuses nothing: D's residual blocks take D's feature alone.
         norm_groups: groups of the group norms.
+        upsample: `nearest` or `bilinear`.
     """
 
-    def __init__(self, channels: Sequence[int], fusion: dict[str, Any], norm_groups: int) -> None:
+    def __init__(self, channels: Sequence[int], fusion: dict[str, Any], norm_groups: int, upsample: str) -> None:
         super().__init__()
         coarse_to_fine = list(channels)[::-1]
-        levels = [f"f{2**i}" for i in reversed(range(len(channels)))]
+        self.levels = [f"f{2**i}" for i in reversed(range(len(channels)))]
         for name, value in fusion.items():
-            if isinstance(value, list | tuple) and len(value) != len(levels):
-                raise UserError(f"fusion: {name} needs one value per level {', '.join(levels)}, got {list(value)}")
+            if isinstance(value, list | tuple) and len(value) != len(self.levels):
+                levels = ", ".join(self.levels)
+                raise UserError(f"fusion: {name} needs one value per level {levels}, got {list(value)}")
         self.fusions, self.upsamples, self.blocks = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        fuses = fusion["type"] != "none"
         coarser = 0
-        for i, (level, width) in enumerate(zip(levels, coarse_to_fine, strict=True)):
-            options = {name: v[i] if isinstance(v, list | tuple) else v for name, v in fusion.items()}
-            self.fusions[level] = build(
-                FUSION_REGISTRY, options, channels=width, coarser_channels=coarser, norm_groups=norm_groups
-            )
+        for i, (level, width) in enumerate(zip(self.levels, coarse_to_fine, strict=True)):
+            if fuses:
+                options = {name: v[i] if isinstance(v, list | tuple) else v for name, v in fusion.items()}
+                self.fusions[level] = build(
+                    FUSION_REGISTRY, options, channels=width, coarser_channels=coarser, norm_groups=norm_groups
+                )
             if coarser:
-                self.upsamples[level] = Upsample(coarser, width)
-                self.blocks[level] = ResidualBlock(2 * width, width, norm_groups)
+                self.upsamples[level] = Upsample(coarser, width, upsample)
+                self.blocks[level] = ResidualBlock(2 * width if fuses else width, width, norm_groups)
             coarser = width
 
     def forward(self, x: Tensor, guides: list[Tensor]) -> Tensor:
         """Decode the enhanced feature `x`, [B, C, H/8, W/8], with G's features of all levels, coarsest first."""
         carry = None
-        for (level, fusion), guide in zip(self.fusions.items(), guides, strict=True):
+        for level, guide in zip(self.levels, guides, strict=True):
             if level in self.upsamples:
                 x = self.upsamples[level](x)
-            x, fused, carry = fusion(x, guide, carry)
-            x = self.blocks[level](torch.cat((x, fused), dim=1)) if level in self.blocks else fused
+            if level in self.fusions:
+                x, fused, carry = self.fusions[level](x, guide, carry)
+                x = torch.cat((x, fused), dim=1) if level in self.blocks else fused
+            if level in self.blocks:
+                x = self.blocks[level](x)
         return x
 
 
@@ -84,9 +93,13 @@ class VQCNIR(VQAutoencoder):
 
     Args:
         channels, codebook_size, code_dim, res_blocks, norm_groups: as `VQGANPrior`; equal to those of the prior.
-        quantizer: `{type: NearestCode}`.
-        enhancer: `{type: AIEM | none, depth: 12, splits: 4, curve_order: 3}`.
-        fusion: `{type: DBCA, heads: [4, 4, 2, 1], offset_groups: 4}`.
+        quantizer: `{type: NearestCode | SinCA | VectorRegression | CrossAttention | SelfAttention | CodePrediction}`
+            with that quantizer's options.
+        enhancer: `{type: AIEM | ResBlock | NAFBlock | SwinBlock | none, depth: 12}` with that block's options, for
+            AIEM `splits: 4, curve_order: 3`.
+        fusion: `{type: DBCA | Add | Concat | SKFF | CrossAttention | none}` with that fusion's options, for DBCA
+            `heads: [4, 4, 2, 1], offset_groups: 4, attention: published | paper, offset: published | paper`.
+        upsample: how D doubles the size, `nearest` as published or `bilinear` as the supplement's table 1 says.
         padding: `exact` pads to the next multiple of 8; `published` always to the next multiple of 64 (in eval mode).
         prior: checkpoint of a `VQGANPrior` (ours or a published one) to start from.
         freeze_prior: freeze codebook, G, after-quant and output layer; default: whether `prior` is given.
@@ -134,23 +147,19 @@ class VQCNIR(VQAutoencoder):
         quantizer: dict[str, Any] | None = None,
         enhancer: dict[str, Any] | None = None,
         fusion: dict[str, Any] | None = None,
+        upsample: Literal["nearest", "bilinear"] = "nearest",
         padding: str = "exact",
         prior: str | None = None,
         freeze_prior: bool | None = None,
     ) -> None:
         super().__init__()
         channels = list(channels)
-        quantizer = with_defaults(QUANTIZER_REGISTRY, {"type": "NearestCode", **(quantizer or {})})
-        enhancer = with_defaults(ENHANCER_REGISTRY, {"type": "AIEM", "depth": 12, **(enhancer or {})})
-        fusion = {"type": "DBCA", **(fusion or {})}
-        if fusion["type"] == "DBCA" and len(channels) == len(CHANNELS):
-            fusion.setdefault("heads", [4, 4, 2, 1])
-        fusion = with_defaults(FUSION_REGISTRY, fusion)
         self.remember_options(locals())
+        quantizer, enhancer, fusion = (self.options[name] for name in ("quantizer", "enhancer", "fusion"))
         built_quantizer = build(QUANTIZER_REGISTRY, quantizer, codebook_size=codebook_size, code_dim=code_dim)
         self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups)
         self.enhancer = build_enhancer(enhancer, channels[-1])
-        self.decoder = FusionDecoder(channels, fusion, norm_groups)
+        self.decoder = FusionDecoder(channels, fusion, norm_groups, upsample)
 
         if prior is not None:
             self.load_prior(prior)
@@ -158,6 +167,22 @@ class VQCNIR(VQAutoencoder):
         if freeze_prior if freeze_prior is not None else prior is not None:
             for name in self.prior_modules:
                 self.get_submodule(name).requires_grad_(False)
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        options = super().complete_options(options)
+        quantizer = {"type": "NearestCode", **(options["quantizer"] or {})}
+        enhancer = {"type": "AIEM", "depth": 12, **(options["enhancer"] or {})}
+        fusion = {"type": "DBCA", **(options["fusion"] or {})}
+        has_heads = fusion["type"] in ("DBCA", "CrossAttention") and fusion.get("attention") != "paper"
+        if has_heads and len(options["channels"]) == len(CHANNELS):
+            fusion.setdefault("heads", [4, 4, 2, 1])
+        return {
+            **options,
+            "quantizer": with_defaults(QUANTIZER_REGISTRY, quantizer),
+            "enhancer": with_defaults(ENHANCER_REGISTRY, enhancer),
+            "fusion": with_defaults(FUSION_REGISTRY, fusion),
+        }
 
     def load_prior(self, path: str) -> None:
         """Start E, before-quant, codebook, G, after-quant and output layer from a prior's checkpoint.

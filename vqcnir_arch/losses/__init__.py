@@ -1,6 +1,19 @@
 """Losses that BasicSR lacks; importing this package registers them."""
 
-from vqcnir_arch.losses.codebook_loss import CodeAlignmentLoss, CodebookLoss
+from vqcnir_arch.losses.codebook_loss import (
+    CodeAlignmentLoss,
+    CodebookLoss,
+    FeatureMatchingLoss,
+    TokenCrossEntropyLoss,
+)
 from vqcnir_arch.losses.perceptual_loss import LPIPSLoss, SemanticGuidedLoss, VGG19PerceptualLoss
 
-__all__ = ["CodeAlignmentLoss", "CodebookLoss", "LPIPSLoss", "SemanticGuidedLoss", "VGG19PerceptualLoss"]
+__all__ = [
+    "CodeAlignmentLoss",
+    "CodebookLoss",
+    "FeatureMatchingLoss",
+    "LPIPSLoss",
+    "SemanticGuidedLoss",
+    "TokenCrossEntropyLoss",
+    "VGG19PerceptualLoss",
+]

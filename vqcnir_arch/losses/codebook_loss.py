@@ -48,10 +48,13 @@ def gram_matrix(features: Tensor) -> Tensor:
 
 @register(LOSS_REGISTRY)
 class CodeAlignmentLoss(nn.Module):
-    """Pull the night image's features to the codes of the ground truth (VQCNIR eq. 15), mean over elements.
+    """Pull the degraded image's features to the codes of the ground truth, ‖z^l - sg ẑ‖², mean over elements.
+
+    VQCNIR eq. 15; CodeFormer's L_feat' and the second term of SinCA eq. 6 are the same loss on the input of the
+    transformer.
 
     Args:
-        alignment: `l2` is eq. 15; `l2_gram` is FeMaSR's, 0.25 · MSE + MSE of the Gram matrices.
+        alignment: `l2` is that; `l2_gram` is FeMaSR's, 0.25 · MSE + MSE of the Gram matrices.
         loss_weight: λ_ca.
     """
 
@@ -71,3 +74,45 @@ class CodeAlignmentLoss(nn.Module):
         if self.alignment == "l2_gram":
             loss = self.gram_l2_weight * loss + F.mse_loss(gram_matrix(features), gram_matrix(target))
         return self.loss_weight * loss
+
+
+@register(LOSS_REGISTRY)
+class FeatureMatchingLoss(nn.Module):
+    """Pull the output of a quantizer without code choice to the prior's feature of the ground truth, ‖z^t - sg z‖².
+
+    L_matching of SinCA eq. 6 (target ẑ, the quantised feature) and VR's supervision (target z^h, what enters the
+    frozen prior's quantizer); mean over elements.
+
+    Args:
+        target: `quantized` or `hq_feature`; None: what the quantizer's source says (`matching_target` of its class).
+        loss_weight: weight of the loss.
+    """
+
+    def __init__(self, target: Literal["quantized", "hq_feature"] | None = None, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if target not in (None, "quantized", "hq_feature"):
+            raise UserError(f"FeatureMatchingLoss: target '{target}' is unknown (known: hq_feature, quantized)")
+        self.target = target
+        self.loss_weight = loss_weight
+
+    def forward(self, output: Tensor, features: Tensor, quantized: Tensor) -> Tensor:
+        """Compare z^t with the ground truth's z^h or ẑ, all [B, d, H, W]."""
+        target = features if self.target == "hq_feature" else quantized
+        return self.loss_weight * F.mse_loss(output, target.detach())
+
+
+@register(LOSS_REGISTRY)
+class TokenCrossEntropyLoss(nn.Module):
+    """Teach a classifier the codes of the ground truth (SinCA eq. 5, L_token), mean over positions.
+
+    Args:
+        loss_weight: λ_token (CodeFormer's is 0.5).
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, logits: Tensor, indices: Tensor) -> Tensor:
+        """Compare the scores of all codes, [B, K, H, W], with the ground truth's codes, [B, H, W]."""
+        return self.loss_weight * F.cross_entropy(logits, indices)

@@ -35,7 +35,7 @@ SCHEDULERS = {
 PARTS = {
     # block inside network_g: its registry, the arguments that the network decides, options that the network takes
     "quantizer": (QUANTIZER_REGISTRY, ("codebook_size", "code_dim"), {}),
-    "enhancer": (ENHANCER_REGISTRY, ("channels",), {"depth": int}),
+    "enhancer": (ENHANCER_REGISTRY, ("channels", "index"), {"depth": int}),
     "fusion": (FUSION_REGISTRY, ("channels", "coarser_channels", "norm_groups"), {}),
 }
 

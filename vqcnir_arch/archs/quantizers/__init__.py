@@ -3,7 +3,23 @@
 One module per quantizer; all are chosen by `quantizer: {type: ...}` and have the interface of `Quantizer`.
 """
 
+from vqcnir_arch.archs.quantizers.attention import SinCAAttention
 from vqcnir_arch.archs.quantizers.base import Codes, Quantizer
+from vqcnir_arch.archs.quantizers.code_prediction import CodePrediction
+from vqcnir_arch.archs.quantizers.cross_attention import CrossAttention
 from vqcnir_arch.archs.quantizers.nearest_code import NearestCode
+from vqcnir_arch.archs.quantizers.self_attention import SelfAttention
+from vqcnir_arch.archs.quantizers.sinca import SinCA
+from vqcnir_arch.archs.quantizers.vector_regression import VectorRegression
 
-__all__ = ["Codes", "NearestCode", "Quantizer"]
+__all__ = [
+    "CodePrediction",
+    "Codes",
+    "CrossAttention",
+    "NearestCode",
+    "Quantizer",
+    "SelfAttention",
+    "SinCA",
+    "SinCAAttention",
+    "VectorRegression",
+]

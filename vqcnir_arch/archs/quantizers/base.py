@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,10 @@ class Codes(NamedTuple):
         features: its input z, [B, d, H, W].
         output: what the decoder takes, [B, d, H, W]; gradients reach `features` through it.
         indices: the chosen codes, [B, H, W], int64; None where no code is chosen.
-        quantized: the chosen rows of the codebook, [B, d, H, W]; gradients reach the codebook through it.
+        quantized: the chosen rows of the codebook, [B, d, H, W]; gradients reach the codebook through it. None where
+            no code is chosen.
         semantic: the prior's prediction of VGG features, where its semantic head exists, [B, C, H, W].
+        logits: a classifier's score of every code, [B, K, H, W], float32; None where there is no classifier.
     """
 
     features: Tensor
@@ -24,6 +26,7 @@ class Codes(NamedTuple):
     indices: Tensor | None = None
     quantized: Tensor | None = None
     semantic: Tensor | None = None
+    logits: Tensor | None = None
 
 
 class Quantizer(nn.Module):
@@ -33,6 +36,11 @@ class Quantizer(nn.Module):
         codebook_size: number of codes K.
         code_dim: length d of a code.
     """
+
+    gives: ClassVar[Literal["codes", "features", "logits"]] = "features"
+    """What comes out, and so which losses fit: codes chosen by distance, features, or codes chosen by a classifier."""
+    matching_target: ClassVar[Literal["quantized", "hq_feature"]] = "quantized"
+    """What feature matching compares the output with, unless the loss says otherwise."""
 
     def __init__(self, codebook_size: int, code_dim: int) -> None:
         super().__init__()
@@ -45,3 +53,10 @@ class Quantizer(nn.Module):
     def lookup(self, indices: Tensor) -> Tensor:
         """Return the codebook rows of [B, H, W] indices as [B, d, H, W]."""
         return nn.functional.embedding(indices, self.codebook).permute(0, 3, 1, 2)
+
+    def choose(self, features: Tensor, indices: Tensor, logits: Tensor | None = None) -> Codes:
+        """Replace [B, d, H, W] features by the codes of [B, H, W] indices; gradients pass straight through."""
+        quantized = self.lookup(indices)
+        # straight-through estimator: the value of the code, the gradient of the feature
+        output = features + (quantized - features).detach()
+        return Codes(features, output, indices, quantized, logits=logits)

@@ -25,11 +25,9 @@ def nearest_indices(features: Tensor, codebook: Tensor) -> Tensor:
 class NearestCode(Quantizer):
     """Replace each feature by its nearest code; gradients pass straight through. VQCNIR eq. 1."""
 
+    gives = "codes"
+
     def forward(self, features: Tensor) -> Codes:
         batch, dim, height, width = features.shape
         rows = features.permute(0, 2, 3, 1).reshape(-1, dim)
-        indices = nearest_indices(rows, self.codebook).view(batch, height, width)
-        quantized = self.lookup(indices)
-        # straight-through estimator: the value of the code, the gradient of the feature
-        output = features + (quantized - features).detach()
-        return Codes(features, output, indices, quantized)
+        return self.choose(features, nearest_indices(rows, self.codebook).view(batch, height, width))

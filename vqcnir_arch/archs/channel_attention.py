@@ -1,0 +1,55 @@
+"""Attention between the channels of two feature maps, as DBCA and the CrossAttention fusion use it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqcnir_arch.errors import UserError
+
+VARIANTS = ("published", "paper")
+
+
+def attention_scale(channels: int, heads: int, variant: str) -> nn.Parameter | None:
+    """Return the learned scale per head of the published attention, [heads, 1, 1]; None for the paper's.
+
+    Raises:
+        UserError: an unknown variant, or heads that do not fit it.
+    """
+    if variant not in VARIANTS:
+        raise UserError(f"fusion: attention '{variant}' is unknown (known: {', '.join(VARIANTS)})")
+    if heads < 1 or channels % heads:
+        raise UserError(f"fusion: heads {heads} does not divide {channels} channels")
+    if variant == "published":
+        return nn.Parameter(torch.ones(heads, 1, 1))
+    if heads != 1:
+        raise UserError(f"fusion: attention 'paper' has one head (VQCNIR eq. 8-9), got heads {heads}")
+    return None
+
+
+def channel_attention(query: Tensor, key: Tensor, scale: Tensor | None) -> Tensor:
+    """Return the attention map of the channels, [B, heads, C/heads, C/heads], rows summing to one.
+
+    With a `scale` per head as in the published network: queries and keys have unit length over the pixels and the
+    scale is learned. Without as in the paper: softmax(Q Kᵀ/√C), one head (VQCNIR eq. 8-9).
+
+    Args:
+        query: [B, C, H, W].
+        key: [B, C, H, W].
+        scale: [heads, 1, 1] or None.
+    """
+    heads = 1 if scale is None else scale.shape[0]
+    query, key = (x.unflatten(1, (heads, -1)).flatten(3) for x in (query, key))
+    if scale is None:
+        # sums over all pixels: in bfloat16 they would be wrong by more than the differences that softmax tells apart
+        with torch.autocast(query.device.type, enabled=False):
+            return (query.float() @ key.float().transpose(-2, -1) * query.shape[2] ** -0.5).softmax(dim=-1)
+    query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
+    return (query @ key.transpose(-2, -1) * scale).softmax(dim=-1)
+
+
+def mix_channels(weights: Tensor, value: Tensor) -> Tensor:
+    """Mix the channels of [B, C, H, W] values by the map of `channel_attention`."""
+    rows = value.unflatten(1, (weights.shape[1], -1)).flatten(3)
+    return (weights @ rows).reshape(value.shape)

@@ -1,0 +1,101 @@
+"""The blocks that VQCNIR's supplement (table 2) puts in the place of AIEM."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from basicsr.archs.arch_util import ResidualBlockNoBN
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.aiem import simple_gate
+from vqcnir_arch.archs.layers import LayerNorm2d
+from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import ENHANCER_REGISTRY, register
+
+
+@register(ENHANCER_REGISTRY)
+class ResBlock(ResidualBlockNoBN):
+    """EDSR's residual block, x + conv(ReLU(conv(x))) without norm: [B, C, H, W] to the same shape.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(num_feat=channels)
+
+
+@register(ENHANCER_REGISTRY)
+class NAFBlock(nn.Module):
+    """NAFNet's block: depth-wise convolution with simplified channel attention, then a gated feed-forward part.
+
+    [B, C, H, W] to the same shape; a fresh block is the identity, as both residual scales start at zero.
+
+    Args:
+        channels: C.
+        expansion: hidden channels of both parts over C (NAFNet's 2).
+    """
+
+    def __init__(self, channels: int, expansion: int = 2) -> None:
+        super().__init__()
+        width = expansion * channels
+        if width % 2:
+            raise UserError(f"NAFBlock: the gate halves {width} channels: choose an even expansion")
+        self.norm1 = LayerNorm2d(channels)
+        self.expand1 = nn.Conv2d(channels, width, 1)
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.attention = nn.Conv2d(width // 2, width // 2, 1)
+        self.project1 = nn.Conv2d(width // 2, channels, 1)
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+        self.norm2 = LayerNorm2d(channels)
+        self.expand2 = nn.Conv2d(channels, width, 1)
+        self.project2 = nn.Conv2d(width // 2, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = simple_gate(self.depthwise(self.expand1(self.norm1(x))))
+        u = u * self.attention(F.adaptive_avg_pool2d(u, 1))
+        x = x + self.beta * self.project1(u)
+        u = simple_gate(self.expand2(self.norm2(x)))
+        return x + self.gamma * self.project2(u)
+
+
+@register(ENHANCER_REGISTRY)
+class SwinBlock(nn.Module):
+    """SwinIR's layer: attention in windows, shifted by half a window in every second block; timm's implementation.
+
+    [B, C, H, W] to the same shape.
+
+    Args:
+        channels: C.
+        index: place of the block in its stack, which decides about the shift.
+        num_heads: attention heads.
+        window: height and width of a window.
+        mlp_ratio: hidden channels of the MLP over C.
+    """
+
+    def __init__(self, channels: int, index: int, num_heads: int = 8, window: int = 8, mlp_ratio: float = 4.0) -> None:
+        super().__init__()
+        from timm.models.swin_transformer import SwinTransformerBlock  # slow to import
+
+        if num_heads < 1 or channels % num_heads:
+            raise UserError(f"SwinBlock: num_heads {num_heads} does not divide {channels} channels")
+        self.window = window
+        self.block = SwinTransformerBlock(
+            channels,
+            input_resolution=(window, window),  # any other follows from the input
+            num_heads=num_heads,
+            window_size=window,
+            shift_size=window // 2 if index % 2 else 0,
+            mlp_ratio=mlp_ratio,
+            always_partition=True,
+            dynamic_mask=True,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        # timm pads after the shift, where its mask does not expect it: opposite edges would see each other
+        padded = pad_bottom_right(x, self.window)
+        padded = self.block(padded.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return crop_bottom_right(padded, *x.shape[-2:])
