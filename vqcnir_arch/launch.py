@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.training.distributed import is_first_process, leave_processes
 
 USER_ERROR_STATUS = 2
 
@@ -37,8 +38,9 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     known = parser.parse_args(arguments)
 
-    from vqcnir_arch import compat
     from vqcnir_arch.options import check_options, preflight, read_options
+    from vqcnir_arch.pipeline_fixes import command_line, launcher_fixes
+    from vqcnir_arch.training.stop import Stopped
 
     is_train = pipeline == "train"
     options = check_options(read_options(known.opt, known.force_yml), is_train)
@@ -48,15 +50,22 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     kept = list(arguments)
     if "--root" in kept:
         del kept[kept.index("--root") : kept.index("--root") + 2]
-    with compat.launcher_fixes(options), compat.command_line(f"vqcnir_{pipeline}", kept):
-        if is_train:
-            from basicsr.train import train_pipeline
+    status = 0
+    try:
+        with launcher_fixes(options), command_line(f"vqcnir_{pipeline}", kept):
+            if is_train:
+                from basicsr.train import train_pipeline
 
-            train_pipeline(str(root))
-        else:
-            from basicsr.test import test_pipeline
+                train_pipeline(str(root))
+            else:
+                from basicsr.test import test_pipeline
 
-            test_pipeline(str(root))
+                test_pipeline(str(root))
+    except Stopped as stopped:
+        status = stopped.status
+    leave_processes()
+    if status:
+        sys.exit(status)
 
 
 def exit_with_one_line(function: Callable[[], object]) -> None:
@@ -66,7 +75,7 @@ def exit_with_one_line(function: Callable[[], object]) -> None:
     except UserError as error:
         # an error from a data-loader worker arrives with that worker's traceback before it
         message = str(error).rpartition("UserError: ")[2].strip()
-        for line in message.splitlines():
+        for line in message.splitlines() if is_first_process() else ():
             print(f"vqcnir: error: {line}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
-import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
-from basicsr.metrics import calculate_metric
 from basicsr.models.sr_model import SRModel
-from basicsr.utils import get_root_logger, imwrite, tensor2img
+from basicsr.utils import get_root_logger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from vqcnir_arch.archs import Codes
 from vqcnir_arch.checkpoint import load_into, read_state_dict
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.models.code_usage import CodeUsage
-from vqcnir_arch.registry import optimizers
+from vqcnir_arch.models.validation import Validation
+from vqcnir_arch.training import SafeTraining
 
 
-class VQModel(SRModel):
+class VQModel(SafeTraining, Validation, SRModel):
     """Trains a network with a codebook on BasicSR's loop; subclasses say what the generator's losses are.
 
     Every loss is there when its block stands in `train:`. With a `gan_opt` there is a discriminator `network_d`.
@@ -103,12 +99,6 @@ class VQModel(SRModel):
             setattr(self, f"optimizer_{label}", optimizer)
             self.optimizers.append(optimizer)
 
-    def get_optimizer(self, optim_type: str, params: list[nn.Parameter], lr: float, **kwargs: Any) -> Any:
-        """Build any of torch's optimisers (BasicSR 1.4.2 knows Adam alone)."""
-        if optim_type not in optimizers():
-            raise UserError(f"unknown optimizer type '{optim_type}'{nearest(optim_type, optimizers())}")
-        return optimizers()[optim_type](params, lr=lr, **kwargs)
-
     def log_what_trains(self) -> None:
         """Write to the log, part by part, what trains and what does not, with parameter counts."""
         net = self.get_bare_model(self.net_g)
@@ -145,6 +135,7 @@ class VQModel(SRModel):
         if codes.indices is not None:
             self.code_usage.add(codes.indices)
 
+        stepping = []
         if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
             for block, name in (("pixel_opt", "l_pix"), ("perceptual_opt", "l_percep")):
                 if block in self.losses:
@@ -152,13 +143,17 @@ class VQModel(SRModel):
             if with_gan:
                 losses["l_g_gan"] = self.losses["gan_opt"](self.net_d(self.output), True, is_disc=False)
             sum(losses.values()).backward()
-            self.optimizer_g.step()
+            stepping.append(self.optimizer_g)
         if with_gan:
-            losses.update(self.optimize_discriminator())
+            losses.update(self.discriminator_losses())
+            stepping.append(self.optimizer_d)
 
         self.log_dict = self.reduce_loss_dict(losses)
-        if self.ema_decay > 0:
-            self.model_ema(decay=self.ema_decay)
+        if self.may_step(losses, *stepping):
+            for optimizer in stepping:
+                optimizer.step()
+            if self.ema_decay > 0:
+                self.model_ema(decay=self.ema_decay)
 
     def image_loss(self, block: str) -> Tensor:
         """Compare output and ground truth; BasicSR's PerceptualLoss gives (perceptual, style), either may be None."""
@@ -167,8 +162,8 @@ class VQModel(SRModel):
             loss = sum(part for part in loss if part is not None)
         return loss
 
-    def optimize_discriminator(self) -> dict[str, Tensor]:
-        """One discriminator step: hinge (or other) loss on real, then on restored images."""
+    def discriminator_losses(self) -> dict[str, Tensor]:
+        """Hinge (or other) loss on real, then on restored images; their gradients are ready for the step."""
         self.net_d.requires_grad_(True)
         self.optimizer_d.zero_grad()
         losses = {}
@@ -178,7 +173,6 @@ class VQModel(SRModel):
             loss.backward()
             losses[f"l_d_{name}"] = loss
             losses[f"out_d_{name}"] = prediction.detach().mean()
-        self.optimizer_d.step()
         return losses
 
     def model_ema(self, decay: float = 0.999) -> None:
@@ -189,65 +183,10 @@ class VQModel(SRModel):
             buffer.copy_(buffers[name])
 
     def get_current_log(self) -> dict[str, float]:
-        """Losses of the last step, and codebook usage and perplexity since the last time the log was asked for."""
-        return {**self.log_dict, **self.code_usage.read()}
+        """What `SafeTraining` logs, and codebook usage and perplexity since the last time the log was asked for."""
+        return {**super().get_current_log(), **self.code_usage.read()}
 
     def save(self, epoch: int, current_iter: int) -> None:
-        super().save(epoch, current_iter)
-        if hasattr(self, "net_d"):
+        if hasattr(self, "net_d"):  # first: the training state, which super() writes, must be the last file
             self.save_network(self.net_d, "net_d", current_iter)
-
-    # --- validating --------------------------------------------------------------------------------------------------
-
-    def test(self) -> None:
-        net = getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
-        net.eval()
-        with torch.no_grad():
-            self.output = net(self.lq)
-        self.get_bare_model(self.net_g).train(self.is_train)
-
-    def nondist_validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
-        """Restore, measure and save every image under its data set's own name, `<video>/<frame>` where it has one."""
-        dataset_name = dataloader.dataset.opt["name"]
-        metrics = self.opt["val"].get("metrics") or {}
-        self.metric_results = dict.fromkeys(metrics, 0.0)
-        if metrics:
-            self._initialize_best_metric_results(dataset_name)
-
-        progress = tqdm(dataloader, desc=dataset_name, unit="image", disable=not self.opt["val"].get("pbar", False))
-        for sample in progress:
-            name = sample["name"][0] if "name" in sample else Path(sample["lq_path"][0]).stem
-            self.feed_data(sample)
-            self.test()
-            images = {"img": tensor2img([self.output.detach().cpu()])}
-            if "gt" in sample:
-                images["img2"] = tensor2img([sample["gt"]])
-            if save_img:
-                imwrite(images["img"], str(self.result_path(dataset_name, name, current_iter)))
-            for metric, options in metrics.items():
-                self.metric_results[metric] += float(self.measure(images, options, dataset_name)) / len(dataloader)
-            del self.lq, self.output
-            if hasattr(self, "gt"):
-                del self.gt
-
-        if metrics:
-            for metric, value in self.metric_results.items():
-                self._update_best_metric_result(dataset_name, metric, value, current_iter)
-            self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
-
-    @staticmethod
-    def measure(images: dict[str, Any], options: dict[str, Any], dataset_name: str) -> float:
-        """Compute one metric of BasicSR's registry; a missing ground truth is a clear error."""
-        if "img2" not in images and options["type"] in ("calculate_psnr", "calculate_ssim"):
-            raise UserError(f"{options['type']} needs a ground truth, but data set '{dataset_name}' has none")
-        return calculate_metric(images, options)
-
-    def result_path(self, dataset_name: str, name: str, current_iter: int | str) -> Path:
-        """Where a validation image goes; BasicSR's layout with the data set and the video added."""
-        folder = Path(self.opt["path"]["visualization"]) / dataset_name
-        if self.is_train:
-            return folder / name / f"{Path(name).name}_{current_iter}.png"
-        suffix = self.opt["val"].get("suffix")
-        return folder / (f"{name}_{suffix}.png" if suffix else f"{name}.png")
+        super().save(epoch, current_iter)

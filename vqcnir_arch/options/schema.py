@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 Block = dict[str, Any]
 """A block with a `type`; what else it may hold is that class's own signature."""
@@ -44,6 +44,9 @@ class TrainSection(Section):
     net_d_init_iters: NonNegativeInt = Field(0, description="iterations in which network_d trains alone")
     restart_unused_codes: NonNegativeInt = Field(
         0, description="stage I: every so many iterations restart codes that nothing chose since, 0 for never (ours)"
+    grad_clip: PositiveFloat | None = Field(None, description="largest norm of a network's gradient, ~ for any")
+    max_skipped_steps: PositiveInt = Field(
+        20, description="the run ends when so many steps in a row have a non-finite loss or gradient"
     )
     pixel_opt: Block | None = Field(None, description="pixel loss, e.g. L1Loss")
     perceptual_opt: Block | None = Field(None, description="VGG19PerceptualLoss or LPIPSLoss")
@@ -57,6 +60,9 @@ class ValSection(Section):
     save_img: bool = Field(description="write the restored images")
     suffix: str | None = Field(None, description="added to the names of test images")
     pbar: bool = Field(False, description="show a progress bar")
+    key_metric: str | None = Field(
+        None, description="metric whose best value on the first val set decides net_g_best.pth; default: the first"
+    )
     metrics: dict[str, Block] | None = Field(None, description="name: {type: calculate_psnr | ..., options}")
 
 
@@ -65,6 +71,9 @@ class LoggerSection(Section):
 
     print_freq: PositiveInt = Field(description="log every so many iterations")
     save_checkpoint_freq: PositiveInt = Field(description="save networks and training state every so many iterations")
+    keep_last: PositiveInt | None = Field(
+        None, description="keep so many checkpoints, the newest, beside the best and the latest; ~ for all"
+    )
     use_tb_logger: bool = Field(description="write TensorBoard files")
     wandb: dict[str, Any] | None = Field(None, description="project and resume_id of Weights & Biases")
 

@@ -1,0 +1,216 @@
+"""What BasicSR 1.4.2's pipelines get wrong, each fix with its reason; only our launchers apply it.
+
+The pipelines are called as they are: for the time of a run, names are replaced that they look up in their modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import basicsr.test
+import basicsr.train
+import torch
+import torch.distributed as dist
+from basicsr.data.prefetch_dataloader import CPUPrefetcher
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import get_root_logger, set_random_seed
+from basicsr.utils import options as basicsr_options
+
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import MODEL_REGISTRY, lookup
+from vqcnir_arch.training import SafeTraining
+from vqcnir_arch.training.checkpoints import newest_checkpoint, read_checkpoint, remove_leftovers
+from vqcnir_arch.training.distributed import from_first, init_processes
+from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
+from vqcnir_arch.training.run import TrainingRun
+
+
+@contextlib.contextmanager
+def launcher_fixes(checked: dict[str, Any]) -> Iterator[TrainingRun]:
+    """Mend BasicSR's pipelines for the duration of a run.
+
+    Args:
+        checked: the option file's content after `check_options`.
+    """
+    fixes = PipelineFixes(checked)
+    with contextlib.ExitStack() as stack:
+        for module in (basicsr.train, basicsr.test):
+            for name in ("parse_options", "make_exp_dirs", "build_model"):
+                stack.enter_context(replaced(module, name, getattr(fixes, name)))
+        for name in ("load_resume_state", "init_tb_loggers", "create_train_val_dataloader"):
+            stack.enter_context(replaced(basicsr.train, name, getattr(fixes, name)))
+        stack.enter_context(replaced(basicsr.train, "CPUPrefetcher", LazyPrefetcher))
+        stack.enter_context(replaced(basicsr_options, "init_dist", fixes.init_dist))
+        stack.callback(fixes.run.stop.restore)
+        yield fixes.run
+
+
+class PipelineFixes:
+    """The replacements; each calls the original where that does part of the work."""
+
+    def __init__(self, checked: dict[str, Any]) -> None:
+        self.checked = checked
+        self.run = TrainingRun()
+        self.resumed: dict[str, Any] | None = None
+        self.original = {
+            name: getattr(basicsr.train, name)
+            for name in ("parse_options", "make_exp_dirs", "init_tb_loggers", "create_train_val_dataloader")
+        }
+
+    def init_dist(self, launcher: str, **options: Any) -> None:
+        """BasicSR's divides by the number of GPUs, and takes the GPU by global rank instead of LOCAL_RANK."""
+        use_gpu = torch.cuda.is_available() and self.checked["num_gpu"] != 0
+        init_processes(launcher, use_gpu, options.get("port"), options.get("backend"))
+
+    def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Any]:
+        """Numbers that YAML or --force_yml leave as strings (`1e-4`, `-3`) come as numbers; the seed holds.
+
+        BasicSR seeds before it applies --force_yml, so a forced manual_seed would not change a run; and where there is
+        none, each process draws its own, so that they would not agree on the order of the data.
+        """
+        options, args = self.original["parse_options"](root_path, is_train)
+        take_over(options, self.checked)
+        options["manual_seed"] = from_first(options["manual_seed"])
+        set_random_seed(options["manual_seed"] + options["rank"])
+        train = options["datasets"].get("train", {})
+        if train.get("prefetch_mode") == "cpu":
+            # a thread that draws beside the training, swallows the loader's errors and then waits for ever
+            self.run.notes.append("prefetch_mode: cpu is left out: loader workers (num_worker_per_gpu) load ahead")
+            train["prefetch_mode"] = None
+        return options, args
+
+    def load_resume_state(self, options: dict[str, Any]) -> dict[str, Any] | None:
+        """BasicSR's needs a GPU, looks for --auto_resume below the current folder, and takes broken files."""
+        path = options["path"]
+        states, models = Path(path["training_states"]), Path(path["models"])
+        labels = [key.replace("network_", "net_") for key in options if key.startswith("network_") and options[key]]
+        state, found = None, None
+        if options["rank"] == 0:
+            remove_leftovers(states, models)
+        if options["auto_resume"]:
+            if options["rank"] == 0:
+                found, state, skipped = newest_checkpoint(states, models, labels)
+                self.run.notes += skipped
+            found = from_first(found)
+        elif path.get("resume_state"):
+            found = below(Path(options["root_path"]), path["resume_state"])
+            models = found.resolve().parents[1] / "models"
+        path["resume_state"] = None if found is None else str(found)
+        if found is None:
+            return None
+        self.resumed = state or read_checkpoint(found, models, labels)
+        for folder in (states, Path(path["models"]), Path(path["visualization"])):
+            folder.mkdir(parents=True, exist_ok=True)
+        own_models, path["models"] = path["models"], str(models)  # the networks stand beside the state
+        basicsr.train.check_resume(options, self.resumed["iter"])
+        path["models"] = own_models
+        return self.resumed
+
+    def make_exp_dirs(self, options: dict[str, Any]) -> None:
+        """The other processes must not write into the folder before the first one has moved the old one away."""
+        self.original["make_exp_dirs"](options)
+        if dist.is_initialized():
+            dist.barrier()
+
+    def init_tb_loggers(self, options: dict[str, Any]) -> Any:
+        """A validation that is caught up on after a resume needs the logger, too."""
+        self.run.tb_logger = self.original["init_tb_loggers"](options)
+        return self.run.tb_logger
+
+    def create_train_val_dataloader(self, options: dict[str, Any], logger: Any) -> tuple[Any, ...]:
+        """Put order and draws of the samples under (seed, epoch, position), and count the epochs right.
+
+        BasicSR's order depends on the epoch alone, its workers replay the same draws in every epoch, and its count of
+        epochs forgets that incomplete batches are dropped: a run ends too early, or at once if a batch is too large.
+        """
+        for note in self.run.notes:
+            logger.warning(note)
+        seed = options["manual_seed"]
+        with (
+            replaced(basicsr.train, "EnlargedSampler", partial(ResumableSampler, seed=seed)),
+            replaced(basicsr.train, "build_dataset", self.build_dataset(basicsr.train.build_dataset)),
+        ):
+            result = self.original["create_train_val_dataloader"](options, logger)
+        loader, sampler, val_loaders, _, total_iters = result
+        if len(loader) == 0:
+            raise UserError(
+                f"datasets: train: {options['world_size']} batches of {loader.batch_size} are larger than the data set "
+                f"({sampler.samples} samples): no iteration would run"
+            )
+        for each in (loader, *val_loaders):
+            each.generator = torch.Generator().manual_seed(seed)  # by default it takes a seed from the global one
+        if loader.num_workers:
+            loader.worker_init_fn = keep_worker_alive
+        self.run.use_data(loader, sampler, val_loaders)
+        if self.resumed is not None:
+            self.run.resume(self.resumed, seed)
+        remaining = max(total_iters - self.run.iteration, 0)
+        return loader, sampler, val_loaders, self.run.epoch + math.ceil(remaining / len(loader)), total_iters
+
+    @staticmethod
+    def build_dataset(original: Any) -> Any:
+        """Return BasicSR's function with the training set wrapped."""
+
+        def build(options: dict[str, Any]) -> Any:
+            dataset = original(options)
+            return SeededSamples(dataset) if options["phase"] == "train" else dataset
+
+        return build
+
+    def build_model(self, options: dict[str, Any]) -> Any:
+        """Any model of BasicSR is made safe, also one that knows nothing of it."""
+        cls = lookup(MODEL_REGISTRY, options["model_type"])
+        if issubclass(cls, BaseModel) and not issubclass(cls, SafeTraining):
+            cls = type(cls.__name__, (SafeTraining, cls), {"guards_each_optimizer": True})
+        model = cls(copy.deepcopy(options))
+        if isinstance(model, SafeTraining):
+            model.join(self.run)
+        get_root_logger().info(f"Model [{cls.__name__}] is created.")
+        return model
+
+
+class LazyPrefetcher(CPUPrefetcher):
+    """BasicSR's starts all loader workers once for nothing: `reset`, which the loop calls first, starts them again."""
+
+    def __init__(self, loader: Any) -> None:
+        self.ori_loader = loader
+
+
+def below(root: Path, name: str) -> Path:
+    """Return a path from the option file, which counts from the root folder or else from the current one."""
+    path = Path(name).expanduser()
+    return root / path if (root / path).exists() else path
+
+
+@contextlib.contextmanager
+def command_line(program: str, arguments: Sequence[str]) -> Iterator[None]:
+    """Set `sys.argv`, which BasicSR's pipelines parse themselves."""
+    with replaced(sys, "argv", [program, *arguments]):
+        yield
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Set an attribute for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def take_over(options: dict[str, Any], checked: dict[str, Any]) -> None:
+    """Replace strings in `options` by what `checked` holds at the same place, in every depth."""
+    for key, value in checked.items():
+        if isinstance(value, dict) and isinstance(options.get(key), dict):
+            take_over(options[key], value)
+        elif isinstance(options.get(key), str | list) and not isinstance(value, str):
+            options[key] = value

@@ -1,0 +1,132 @@
+"""Checkpoint files: written whole or not at all, found again, and thrown away when they are too many.
+
+The checkpoint of iteration N is `training_states/N.state` and all `models/net_*_N.pth`; the state is written last and
+removed first, so that a state means that its networks are there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vqcnir_arch.errors import UserError
+
+TEMPORARY = ".{}.saving"
+
+
+def write_whole(path: Path, content: Any) -> None:
+    """`torch.save` so that at any moment either the old file or the new one is there, also after a power failure.
+
+    Raises:
+        UserError: the file cannot be written; what was there before is untouched.
+    """
+    temporary = path.with_name(TEMPORARY.format(path.name))
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError | RuntimeError):
+            raise UserError(f"'{path}' cannot be saved: {reason(error)}") from error
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def reason(error: BaseException | None) -> str:
+    """Say why a write failed; torch's own RuntimeError hides the system's error in its chain."""
+    first = error
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        error = error.__cause__ or error.__context__
+    return str(first).splitlines()[0] if str(first) else type(first).__name__
+
+
+def iterations(states: Path) -> list[int]:
+    """Return the iterations that have a state in a folder, the newest first."""
+    return sorted((int(path.stem) for path in states.glob("*.state") if path.stem.isdigit()), reverse=True)
+
+
+def read_whole(path: Path) -> Any:
+    """Read a file of a checkpoint on the CPU; nothing in it is executed.
+
+    Raises:
+        UserError: it is missing, truncated or something else.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's readers let EOFError, KeyError and others escape on broken files
+        raise UserError(f"'{path}' cannot be read: {reason(error)}") from error
+
+
+def read_checkpoint(state_path: Path, models: Path, labels: Iterable[str]) -> dict[str, Any]:
+    """Read a state and make sure that its networks can be read.
+
+    Args:
+        state_path: the state.
+        models: folder of the networks.
+        labels: networks that it needs where it does not say so itself (`net_g`, ...).
+
+    Raises:
+        UserError: a file of the checkpoint is missing or broken; the message names it.
+    """
+    state = read_whole(state_path)
+    if not isinstance(state, dict) or not {"iter", "epoch", "optimizers", "schedulers"} <= state.keys():
+        raise UserError(f"'{state_path}' is not a training state")
+    for label in state.get("vqcnir", {}).get("networks", labels):
+        read_whole(models / f"{label}_{state['iter']}.pth")
+    return state
+
+
+def newest_checkpoint(
+    states: Path, models: Path, labels: Sequence[str]
+) -> tuple[Path | None, dict[str, Any] | None, list[str]]:
+    """Find the newest checkpoint that is whole.
+
+    Returns:
+        Its path and content, both None where there is no state at all, and one line for each that was skipped.
+
+    Raises:
+        UserError: there are states, but none that can be used.
+    """
+    skipped: list[str] = []
+    for iteration in iterations(states):
+        path = states / f"{iteration}.state"
+        try:
+            return path, read_checkpoint(path, models, labels), skipped
+        except UserError as error:
+            skipped.append(f"Checkpoint of iteration {iteration} is skipped: {error}")
+    if skipped:
+        raise UserError("\n".join([*skipped, f"no checkpoint in '{states}' can be used: train without --auto_resume"]))
+    return None, None, skipped
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove the unfinished files of a run that was killed while it saved."""
+    for folder in folders:
+        for path in folder.glob(TEMPORARY.format("*")):
+            path.unlink(missing_ok=True)
+
+
+def remove_old(states: Path, models: Path, keep: int) -> None:
+    """Keep the newest checkpoints and remove the older ones."""
+    for iteration in iterations(states)[keep:]:
+        (states / f"{iteration}.state").unlink(missing_ok=True)
+        for path in models.glob(f"net_*_{iteration}.pth"):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""Saving and resuming of a model of BasicSR, as a mixin over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from basicsr.utils import get_root_logger
+from basicsr.utils.dist_util import master_only
+from torch import nn
+
+from vqcnir_arch.checkpoint import strip_prefixes
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.training.checkpoints import remove_old, write_whole
+from vqcnir_arch.training.distributed import from_all, from_first
+from vqcnir_arch.training.random_state import random_state
+from vqcnir_arch.training.run import TrainingRun
+from vqcnir_arch.training.step_guard import StepGuard
+
+
+class SafeSaving:
+    """The part of `SafeTraining` that writes checkpoints and takes them over."""
+
+    run: TrainingRun | None = None
+    step_guard: StepGuard
+    last_checkpoint: Path | None = None
+    resumed_random_state: dict[str, Any] | None = None
+    _save_error: str | None = None
+
+    def last_good(self) -> str:
+        """Name the newest whole checkpoint in words."""
+        path = self.last_checkpoint
+        return f"the last good checkpoint is '{path}'" if path else "there is no checkpoint yet"
+
+    def save_checkpoint(self) -> None:
+        """Save the present iteration, unless that has been done."""
+        if self.run.saved_iteration != self.run.iteration:
+            self.save(self.run.epoch, self.run.iteration)
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Save the networks, then the training state. All processes call it; the first one writes.
+
+        Raises:
+            UserError: a file could not be written; nothing of this checkpoint is left, the older ones are untouched.
+        """
+        if self.run is None:
+            self._save(epoch, current_iter)
+            return
+        with self.run.paused():
+            if current_iter == -1:  # the end: without a state --auto_resume would not know that the run is finished
+                self.save_checkpoint()
+            self._save(self.run.epoch, current_iter)
+        if current_iter != -1:
+            self.run.saved_iteration = current_iter
+
+    def _save(self, epoch: int, current_iter: int) -> None:
+        self._postponed_state = None
+        super().save(epoch, current_iter)
+        states = Path(self.opt["path"]["training_states"])
+        if self._postponed_state is not None:
+            path = states / f"{current_iter}.state"
+            self._write(path, self._postponed_state)
+            self._raise_if_unsaved(current_iter)
+            self.last_checkpoint = path
+            if self.opt["logger"].get("keep_last") and self.opt.get("rank", 0) == 0:
+                remove_old(states, Path(self.opt["path"]["models"]), self.opt["logger"]["keep_last"])
+        self._raise_if_unsaved(current_iter)
+
+    @master_only
+    def save_network(
+        self, net: nn.Module | list, net_label: str, current_iter: int | str, param_key: str | list[str] = "params"
+    ) -> None:
+        """Write `models/<label>_<iteration>.pth`; a failure is raised at the end of `save`, in all processes."""
+        nets, keys = (value if isinstance(value, list) else [value] for value in (net, param_key))
+        content = {
+            key: {strip_prefixes(name): tensor.cpu() for name, tensor in self.get_bare_model(n).state_dict().items()}
+            for n, key in zip(nets, keys, strict=True)
+        }
+        iteration = "latest" if current_iter == -1 else current_iter
+        self._write(Path(self.opt["path"]["models"]) / f"{net_label}_{iteration}.pth", content)
+
+    def save_training_state(self, epoch: int, current_iter: int) -> None:
+        """Collect the state from all processes; `save` writes it, after the last network."""
+        if current_iter == -1:
+            return
+        own = {
+            "random": from_all(random_state()),
+            "best_metric_results": getattr(self, "best_metric_results", {}),
+            "validated": getattr(self, "validated", {}),
+            "step_guard": self.step_guard.state(),
+        }
+        if self.run is not None:
+            own.update(position=self.run.position, seed=self.run.sampler.seed)
+        self._postponed_state = {
+            "epoch": epoch,
+            "iter": current_iter,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "vqcnir": own,
+        }
+
+    @master_only
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        if self._save_error is not None:
+            return
+        if "vqcnir" in content:
+            models = Path(self.opt["path"]["models"])
+            ending = f"_{content['iter']}.pth"
+            content["vqcnir"]["networks"] = sorted(p.name.removesuffix(ending) for p in models.glob(f"net_*{ending}"))
+        try:
+            write_whole(path, content)
+        except UserError as error:
+            self._save_error = str(error)
+
+    def _raise_if_unsaved(self, current_iter: int | str) -> None:
+        error = from_first(self._save_error)
+        if error is None:
+            return
+        if current_iter not in (-1, "best") and self.opt.get("rank", 0) == 0:
+            for path in Path(self.opt["path"]["models"]).glob(f"net_*_{current_iter}.pth"):
+                path.unlink(missing_ok=True)
+        raise UserError(f"{error}; {self.last_good()}")
+
+    def resume_training(self, resume_state: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds beside the networks, which are loaded already."""
+        super().resume_training(resume_state)
+        self.last_checkpoint = Path(self.opt["path"]["resume_state"])
+        own = resume_state.get("vqcnir")
+        if own is None:
+            get_root_logger().warning("The training state is BasicSR's own: it has no position, random state or bests")
+            return
+        rank = self.opt.get("rank", 0)
+        if rank < len(own["random"]):
+            self.resumed_random_state = own["random"][rank]
+        if own["best_metric_results"]:
+            self.best_metric_results = own["best_metric_results"]
+        self.validated = own["validated"]
+        self.step_guard.load_state(own["step_guard"])
