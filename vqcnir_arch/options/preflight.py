@@ -11,11 +11,12 @@ from basicsr.utils import logger as basicsr_logger
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.checkpoint import existing_file, load_into, read_state_dict
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.metrics.pyiqa_metric import built_metric, calculate_pyiqa
 from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup
 
 
 def preflight(options: dict[str, Any], is_train: bool) -> None:
-    """Build data sets, networks and losses of checked options, load their checkpoints, and drop them again.
+    """Build data sets, networks, losses and metrics of checked options, load their checkpoints, and drop them again.
 
     Raises:
         UserError: what cannot be built, by the name of its section.
@@ -31,6 +32,10 @@ def preflight(options: dict[str, Any], is_train: bool) -> None:
         for key, block in (options.get("train") or {}).items() if is_train else ():
             if key.endswith("_opt") and block is not None:
                 section(f"train: {key}", build, LOSS_REGISTRY, block)
+        for name, metric in ((options.get("val") or {}).get("metrics") or {}).items():
+            if metric["type"] == calculate_pyiqa.__name__:
+                rest = {key: value for key, value in metric.items() if key not in ("type", "crop_border")}
+                section(f"val: metrics: {name}", built_metric, **rest)
     finally:
         # BasicSR's logger is set up by its first caller; that must be the pipeline, which adds the log file
         basicsr_logger.initialized_logger.pop("basicsr", None)
