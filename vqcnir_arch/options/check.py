@@ -222,7 +222,8 @@ class Checker:
         except UserError as error:
             self.findings.append(f"model_type: {error}")
             return
-        if is_train and hasattr(model, "contradictions") and options.get("train") and options.get("network_g"):
+        sections = [options.get(name) for name in ("train", "network_g", "path")]
+        if is_train and hasattr(model, "contradictions") and all(isinstance(section, dict) for section in sections):
             self.findings.extend(model.contradictions(options))
 
 

@@ -49,7 +49,16 @@ def section(where: str, function: Any, *arguments: Any, **keywords: Any) -> Any:
         return function(*arguments, **keywords)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    except (AssertionError, OSError, KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{where}: {type(error).__name__}: {reason}") from error
 
