@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import torchvision.transforms.functional as functional
 
 FUNCTIONAL_TENSOR = "torchvision.transforms.functional_tensor"
@@ -55,7 +54,10 @@ def launcher_fixes(checked: dict[str, Any]) -> Iterator[None]:
     """
     import basicsr.test
     import basicsr.train
+    from basicsr.data.prefetch_dataloader import PrefetchGenerator
     from basicsr.utils import set_random_seed
+
+    from vqcnir_arch.checkpoint import read_training_state
 
     original = basicsr.train.parse_options
 
@@ -78,11 +80,30 @@ def launcher_fixes(checked: dict[str, Any]) -> Iterator[None]:
             options["path"]["resume_state"] = None if path is None else str(path)
         if path is None:
             return None
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_training_state(path)
         basicsr.train.check_resume(options, state["iter"])
         return state
 
+    def prefetch(thread: PrefetchGenerator) -> None:
+        """As BasicSR's, but an error in this thread goes on to the training loop, which would wait for ever."""
+        try:
+            for item in thread.generator:
+                thread.queue.put(item)
+            thread.queue.put(None)
+        except Exception as error:
+            thread.queue.put(error)
+
+    def next_item(thread: PrefetchGenerator) -> Any:
+        item = thread.queue.get()
+        if item is None:
+            raise StopIteration
+        if isinstance(item, Exception):
+            raise item
+        return item
+
     with (
+        replaced(PrefetchGenerator, "run", prefetch),
+        replaced(PrefetchGenerator, "__next__", next_item),
         replaced(basicsr.train, "parse_options", parse_options),
         replaced(basicsr.test, "parse_options", parse_options),
         replaced(basicsr.train, "load_resume_state", load_resume_state),

@@ -115,3 +115,11 @@ def calculate_pyiqa(
         images.append(to_tensor(img2, crop_border, device()))
     with torch.no_grad():
         return float(model(*images).item())
+
+
+def needs_ground_truth(block: dict[str, Any]) -> bool:
+    """Whether the metric of a block in `val: metrics` compares with a ground truth."""
+    if block["type"] == calculate_pyiqa.__name__:
+        rest = {key: value for key, value in block.items() if key not in ("type", "crop_border")}
+        return built_metric(**rest).metric_mode == "FR"
+    return block["type"] in ("calculate_psnr", "calculate_ssim")

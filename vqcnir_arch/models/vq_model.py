@@ -20,6 +20,7 @@ from vqcnir_arch.archs import Codes
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.checkpoint import load_into, read_state_dict
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.metrics.pyiqa_metric import needs_ground_truth
 from vqcnir_arch.models.code_usage import CodeUsage
 from vqcnir_arch.registry import ARCH_REGISTRY, lookup, names, optimizers
 
@@ -243,7 +244,7 @@ class VQModel(SRModel):
     @staticmethod
     def measure(images: dict[str, Any], options: dict[str, Any], dataset_name: str) -> float:
         """Compute one metric of BasicSR's registry; a missing ground truth is a clear error."""
-        if "img2" not in images and options["type"] in ("calculate_psnr", "calculate_ssim"):
+        if "img2" not in images and needs_ground_truth(options):
             raise UserError(f"{options['type']} needs a ground truth, but data set '{dataset_name}' has none")
         return calculate_metric(images, options)
 
