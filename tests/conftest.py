@@ -8,13 +8,17 @@ import logging
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
+import skimage.data
 import torch
+import torchvision
 from golden_fill import golden_state_dict
 
 from vqcnir_arch.archs import VQCNIR, VQGANPrior
 from vqcnir_arch.checkpoint import own_networks
+from vqcnir_arch.data import night_blur_pair, write_lolblur
 
 # the networks here are tiny; with more threads a second busy process makes the tests ten times slower
 torch.set_num_threads(1)
@@ -135,3 +139,94 @@ def basicsr_log():
     yield messages
     logger.removeHandler(handler)
     logger.setLevel(level)
+
+
+@pytest.fixture
+def fresh_basicsr_log():
+    """Leave BasicSR's logger as it was before its first use, so that no log file of a test stays open."""
+    from basicsr.utils import logger as basicsr_logger
+
+    yield
+    basicsr_logger.initialized_logger.pop("basicsr", None)
+    logger = logging.getLogger("basicsr")
+    for handler in list(logger.handlers):
+        handler.close()
+        logger.removeHandler(handler)
+
+
+def scene(name, width, height):
+    """One of the photographs in scikit-image's package, [height, width, 3] RGB uint8."""
+    return cv2.resize(getattr(skimage.data, name)(), (width, height), interpolation=cv2.INTER_AREA)
+
+
+def write_night_pairs(root, split, width=64, height=48):
+    """Write two videos whose frames have the same names in LOL-Blur's layout below `root`."""
+    for number, name in enumerate(("chelsea", "coffee", "rocket", "astronaut")):
+        pair = night_blur_pair(scene(name, width, height), np.random.default_rng(number))
+        write_lolblur(root, split, f"000{number // 2}", f"003{number % 2}", pair)
+
+
+def without_classifier(state):
+    """Keep every tensor of a torchvision state dict, but the classifier's as views of one zero: a small file."""
+    return {
+        name: torch.zeros(()).expand(tensor.shape) if name.startswith("classifier.") else tensor
+        for name, tensor in state.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def vgg19():
+    """torchvision's VGG19 with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        return torchvision.models.vgg19(weights=None).requires_grad_(False).eval()
+
+
+@pytest.fixture(scope="session")
+def vgg19_file(vgg19, tmp_path_factory):
+    """A file laid out as torchvision's `vgg19-dcbb9e9d.pth`, with the weights of the fixture `vgg19`."""
+    path = tmp_path_factory.mktemp("vgg19") / "random_vgg19.pth"
+    torch.save(without_classifier(vgg19.state_dict()), path)
+    yield path
+    path.unlink()
+
+
+@pytest.fixture(scope="session")
+def lpips_files(tmp_path_factory):
+    """A folder laid out as torch's hub folder, with LPIPS' backbones and linear heads in random weights."""
+    hub = tmp_path_factory.mktemp("hub")
+    (hub / "checkpoints").mkdir()
+    (hub / "pyiqa").mkdir()
+    files = {
+        "alex": ("alexnet-owt-7be5be79.pth", torchvision.models.alexnet, "LPIPS_v0.1_alex-df73285e.pth"),
+        "vgg": ("vgg16-397923af.pth", torchvision.models.vgg16, "LPIPS_v0.1_vgg-a78928a0.pth"),
+    }
+    widths = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        for net, (backbone, build, heads) in files.items():
+            torch.save(without_classifier(build(weights=None).state_dict()), hub / "checkpoints" / backbone)
+            linear = {f"lin{i}.model.1.weight": torch.rand(1, width, 1, 1) for i, width in enumerate(widths[net])}
+            torch.save(linear, hub / "pyiqa" / heads)
+    yield hub
+    for path in hub.glob("*/*.pth"):
+        path.unlink()
+
+
+@pytest.fixture
+def use_hub(monkeypatch):
+    """Return a function that makes a folder torch's hub folder, for pyiqa too; nothing can be downloaded."""
+    import urllib.error
+
+    import pyiqa.utils.download_util as pyiqa_download
+
+    def refuse(url, *args, **kwargs):
+        raise urllib.error.URLError(f"no network in tests: {url}")
+
+    def use(folder):
+        monkeypatch.setattr(torch.hub, "_hub_dir", str(folder))
+        monkeypatch.setattr(pyiqa_download, "DEFAULT_CACHE_DIR", str(folder / "pyiqa"))
+        monkeypatch.setattr(pyiqa_download, "download_url_to_file", refuse)
+        monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+
+    return use

@@ -34,6 +34,34 @@ def existing_file(path: str | os.PathLike[str], what: str) -> Path:
     raise UserError(f"{what} '{path}' does not exist{nearest(path.name, (p.name for p in path.parent.iterdir()))}")
 
 
+def load_file(path: str | os.PathLike[str], what: str) -> Any:
+    """Return what `torch.save` wrote to a file, on the CPU; nothing in it is executed (`weights_only`).
+
+    Raises:
+        UserError: the file is missing, truncated, or of another kind; the message calls it `what`.
+    """
+    path = existing_file(path, what)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{what} '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files
+        raise UserError(
+            f"{what} '{path}' cannot be read, it is truncated or not a {what} ({path.stat().st_size:,} bytes): "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
+
+
+def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what BasicSR saved to go on from (`.state`); same errors as `load_file`."""
+    state = load_file(path, "training state")
+    if not isinstance(state, dict) or not {"epoch", "iter", "optimizers", "schedulers"} <= state.keys():
+        raise UserError(
+            f"training state '{path}' holds something else: epoch, iter, optimizers or schedulers is missing"
+        )
+    return state
+
+
 def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint, unwrapped and without the prefixes of DDP and torch.compile.
 
@@ -45,16 +73,7 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     Raises:
         UserError: the file is missing, truncated, or not a checkpoint.
     """
-    path = existing_file(path, "checkpoint")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"checkpoint '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
-    except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files
-        raise UserError(
-            f"checkpoint '{path}' cannot be read, it is truncated or not a checkpoint ({path.stat().st_size:,} bytes): "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        ) from error
+    content = load_file(path, "checkpoint")
     if not isinstance(content, Mapping):
         raise UserError(f"checkpoint '{path}' holds a {type(content).__name__}, expected a dictionary of tensors")
     keys = [param_key, *WRAPPERS] if param_key else WRAPPERS
@@ -128,6 +147,7 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, stric
         net.load_state_dict(dict(state_dict), strict=strict)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:]]
+        lines.sort(key=lambda line: not line.startswith("the file "))  # what it is says more than what it lacks
         shortened = "; ".join(line if len(line) < 240 else line[:240] + " ..." for line in lines[:3])
         raise UserError(f"{name} does not fit {type(net).__name__}: {shortened}") from error
 

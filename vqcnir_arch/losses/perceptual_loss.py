@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.losses.vgg import VGG19Features
 from vqcnir_arch.registry import LOSS_REGISTRY, register
 
@@ -46,8 +48,10 @@ class LPIPSLoss(nn.Module):
         loss_weight: λ_per.
     """
 
-    def __init__(self, net: str = "vgg", loss_weight: float = 1.0) -> None:
+    def __init__(self, net: Literal["vgg", "alex"] = "vgg", loss_weight: float = 1.0) -> None:
         super().__init__()
+        if net not in ("vgg", "alex"):
+            raise UserError(f"LPIPSLoss: net '{net}' is unknown (known: alex, vgg)")
         from vqcnir_arch.metrics.pyiqa_metric import create_metric
 
         self.lpips = create_metric("lpips-vgg" if net == "vgg" else "lpips", as_loss=True)

@@ -66,7 +66,8 @@ class VGG19Features(nn.Module):
                 raise UserError(f"VGG19 has no layer '{layer}'{nearest(layer, known)}")
         self.layers = tuple(layers)
         depth = max(known.index(layer) for layer in layers) + 1
-        self.features = vgg19(weights=None).features[:depth]
+        with torch.device("meta"):  # the weights come from the file: no memory, no draws from the random state
+            self.features = vgg19(weights=None).features[:depth]
         # in-place ReLUs would overwrite the conv features that a caller may have asked for
         for module in self.features:
             if isinstance(module, nn.ReLU):
@@ -84,7 +85,7 @@ class VGG19Features(nn.Module):
                    or tensors[name].shape != t.shape]  # fmt: skip
         if missing:
             raise UserError(f"'{path}' is not torchvision's VGG19: {missing[0]} is missing or has another size")
-        self.features.load_state_dict({name: tensors[name] for name in wanted})
+        self.features.load_state_dict({name: tensors[name].float() for name in wanted}, assign=True)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = (x - self.mean) / self.std

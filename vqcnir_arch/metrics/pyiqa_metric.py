@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vqcnir_arch.checkpoint import existing_file
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.registry import METRIC_REGISTRY, register
 
@@ -36,13 +37,15 @@ def create_metric(metric: str, as_loss: bool = False, device: torch.device | str
 
     if metric not in pyiqa.list_models():
         raise UserError(f"pyiqa has no metric '{metric}'{nearest(metric, pyiqa.list_models())}")
+    if "pretrained_model_path" in options:
+        existing_file(options["pretrained_model_path"], f"metric '{metric}': pretrained_model_path")
     try:
         with torch.random.fork_rng():  # building draws random weights before it loads the real ones
             return pyiqa.create_metric(metric, as_loss=as_loss, device=torch.device(device), **options)
-    except (OSError, RuntimeError, ImportError) as error:
+    except Exception as error:  # each metric has its own reader, and each reader its own errors
         hub = Path(torch.hub.get_dir())
         missing = [str(hub / file) for file in WEIGHT_FILES.get(metric, []) if not (hub / file).is_file()]
-        if missing:
+        if missing and isinstance(error, OSError):
             raise UserError(
                 f"metric '{metric}' needs {' and '.join(missing)}, which could not be fetched: put it there "
                 "(https://huggingface.co/chaofengc/IQA-PyTorch-Weights, torchvision's site for checkpoints/)"
@@ -54,6 +57,19 @@ def create_metric(metric: str, as_loss: bool = False, device: torch.device | str
 @lru_cache(maxsize=16)
 def _cached_metric(metric: str, device: str, options: tuple[tuple[str, Any], ...]) -> nn.Module:
     return create_metric(metric, device=device, **dict(options))
+
+
+def device() -> str:
+    """Return where metrics are computed."""
+    return f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+
+
+def built_metric(metric: str, better: str | None = None, **options: Any) -> nn.Module:
+    """Return a pyiqa metric, built once per process; arguments and errors as of `calculate_pyiqa`."""
+    model = _cached_metric(metric, device(), tuple(sorted(options.items())))
+    if better is not None and better != ("lower" if model.lower_better else "higher"):
+        raise UserError(f"metric '{metric}': 'better: {better}' is wrong, the opposite is better")
+    return model
 
 
 def to_tensor(image: np.ndarray, crop_border: int, device: str) -> torch.Tensor:
@@ -91,14 +107,19 @@ def calculate_pyiqa(
     Raises:
         UserError: unknown metric, missing weights, missing ground truth, or a wrong `better`.
     """
-    device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
-    model = _cached_metric(metric, device, tuple(sorted(options.items())))
-    if better is not None and better != ("lower" if model.lower_better else "higher"):
-        raise UserError(f"metric '{metric}': 'better: {better}' is wrong, the opposite is better")
-    images = [to_tensor(img, crop_border, device)]
+    model = built_metric(metric, better, **options)
+    images = [to_tensor(img, crop_border, device())]
     if model.metric_mode == "FR":
         if img2 is None:
             raise UserError(f"metric '{metric}' compares with a ground truth, but this data set has none")
-        images.append(to_tensor(img2, crop_border, device))
+        images.append(to_tensor(img2, crop_border, device()))
     with torch.no_grad():
         return float(model(*images).item())
+
+
+def needs_ground_truth(block: dict[str, Any]) -> bool:
+    """Whether the metric of a block in `val: metrics` compares with a ground truth."""
+    if block["type"] == calculate_pyiqa.__name__:
+        rest = {key: value for key, value in block.items() if key not in ("type", "crop_border")}
+        return built_metric(**rest).metric_mode == "FR"
+    return block["type"] in ("calculate_psnr", "calculate_ssim")

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.metrics.pyiqa_metric import needs_ground_truth
 from vqcnir_arch.training.distributed import from_all
 
 
@@ -25,9 +26,7 @@ class Validation:
             self.output = net(self.lq)
         self.get_bare_model(self.net_g).train(self.is_train)
 
-    def dist_validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Process r of n takes the images r, r + n, ...; the metrics are means over all images in all processes."""
         mine = range(self.opt["rank"], len(dataloader.dataset), self.opt["world_size"])
         share = DataLoader(Subset(dataloader.dataset, mine), batch_size=1)
@@ -81,7 +80,7 @@ class Validation:
     @staticmethod
     def measure(images: dict[str, Any], options: dict[str, Any], dataset_name: str) -> float:
         """Compute one metric of BasicSR's registry; a missing ground truth is a clear error."""
-        if "img2" not in images and options["type"] in ("calculate_psnr", "calculate_ssim"):
+        if "img2" not in images and needs_ground_truth(options):
             raise UserError(f"{options['type']} needs a ground truth, but data set '{dataset_name}' has none")
         return calculate_metric(images, options)
 

@@ -12,10 +12,12 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from vqcnir_arch.archs import Codes
+from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.checkpoint import load_into, read_state_dict
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.models.code_usage import CodeUsage
 from vqcnir_arch.models.validation import Validation
+from vqcnir_arch.registry import ARCH_REGISTRY, lookup, names
 from vqcnir_arch.training import SafeTraining
 
 
@@ -33,12 +35,14 @@ class VQModel(SafeTraining, Validation, SRModel):
     @classmethod
     def contradictions(cls, options: dict[str, Any]) -> list[str]:
         """Return what in an option file for training makes no sense for this model, one line each."""
-        train = options["train"]
+        train, network = options["train"], options["network_g"].get("type")
         losses = [key for key, block in train.items() if key.endswith("_opt") and block]
         known = ("pixel_opt", "perceptual_opt", "gan_opt", *cls.own_losses)
         found = [
             f"train: {cls.__name__} has no loss '{key}'{nearest(key, known)}" for key in losses if key not in known
         ]
+        if network in names(ARCH_REGISTRY) and not issubclass(lookup(ARCH_REGISTRY, network), VQNetwork):
+            found.append(f"network_g: {cls.__name__} cannot train {network}: it has no codebook")
         if not set(losses) - {"gan_opt"}:
             found.append("train: no loss but a GAN's: add at least pixel_opt")
         if "gan_opt" in losses:

@@ -76,12 +76,16 @@ class Checker:
         try:
             return schema.model_validate(values).model_dump(exclude_unset=True)
         except ValidationError as error:
+            wrong: dict[tuple[str, str], list[str]] = {}  # an option of several types has a problem with each of them
             for problem in error.errors():
-                place = ": ".join(str(part) for part in (where, *problem["loc"]) if part != "")
                 if problem["type"] == "missing":
-                    self.findings.append(f"{place} is missing")
+                    self.findings.append(f"{join(where, *problem['loc'])} is missing")
                 elif problem["type"] != "extra_forbidden":
-                    self.findings.append(f"{place}: {problem['msg'].lower()}, got {problem['input']!r}")
+                    keys, value = existing_keys(values, problem["loc"])
+                    wrong.setdefault((join(where, *keys), repr(value)), []).append(problem["msg"].lower())
+            self.findings += [
+                f"{place}: {' or '.join(messages)}, got {value}" for (place, value), messages in wrong.items()
+            ]
             return values
 
     def _unknown_keys(self, schema: type[BaseModel], values: dict[str, Any], where: str) -> None:
@@ -241,8 +245,26 @@ class Checker:
         except UserError as error:
             self.findings.append(f"model_type: {error}")
             return
-        if is_train and hasattr(model, "contradictions") and options.get("train") and options.get("network_g"):
+        sections = [options.get(name) for name in ("train", "network_g", "path")]
+        if is_train and hasattr(model, "contradictions") and all(isinstance(section, dict) for section in sections):
             self.findings.extend(model.contradictions(options))
+
+
+def join(*keys: Any) -> str:
+    """Return the way to an option as users read it: `train: optim_g: lr`."""
+    return ": ".join(str(key) for key in keys if key != "")
+
+
+def existing_keys(values: Any, location: tuple[Any, ...]) -> tuple[list[Any], Any]:
+    """Follow pydantic's location of a problem as far as it names keys (types follow); return them and the value."""
+    keys = []
+    for key in location:
+        known = values if isinstance(values, dict) else range(len(values)) if isinstance(values, list) else ()
+        if key not in known:
+            break
+        keys.append(key)
+        values = values[key]
+    return keys, values
 
 
 def signature_schema(target: Any, decided: tuple[str, ...], more: dict[str, type]) -> type[BaseModel]:

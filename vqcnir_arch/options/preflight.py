@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from typing import Any
@@ -9,22 +10,31 @@ from typing import Any
 from basicsr.utils import logger as basicsr_logger
 
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import existing_file, load_into, read_state_dict
+from vqcnir_arch.checkpoint import existing_file, load_into, read_state_dict, read_training_state
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.metrics.pyiqa_metric import built_metric, calculate_pyiqa, needs_ground_truth
 from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup
 
 
 def preflight(options: dict[str, Any], is_train: bool) -> None:
-    """Build data sets, networks and losses of checked options, load their checkpoints, and drop them again.
+    """Build data sets, networks, losses and metrics of checked options, load their checkpoints, and drop them again.
 
     Raises:
         UserError: what cannot be built, by the name of its section.
     """
+    metrics = (options.get("val") or {}).get("metrics") or {}
     try:
+        for name, metric in metrics.items():
+            if metric["type"] == calculate_pyiqa.__name__:
+                rest = {key: value for key, value in metric.items() if key not in ("type", "crop_border")}
+                section(f"val: metrics: {name}", built_metric, **rest)
         for name, dataset in options["datasets"].items():
             phase = name.split("_")[0]
             if is_train or phase == "test":
-                check_dataset(name, {**dataset, "phase": phase, "scale": options.get("scale", 1)})
+                block = {**copy.deepcopy(dataset), "phase": phase, "scale": options.get("scale", 1)}
+                check_dataset(name, block, metrics)
+        if is_train and options["path"].get("resume_state"):
+            section("path: resume_state", read_training_state, options["path"]["resume_state"])
         for label in ("g", "d"):
             if options.get(f"network_{label}") and (is_train or label == "g"):
                 check_network(options, label)
@@ -44,26 +54,41 @@ def section(where: str, function: Any, *arguments: Any, **keywords: Any) -> Any:
         return function(*arguments, **keywords)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    except (AssertionError, OSError, KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{where}: {type(error).__name__}: {reason}") from error
 
 
-def check_dataset(name: str, options: dict[str, Any]) -> None:
+def check_dataset(name: str, options: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Build a data set and read its first sample."""
     where = f"datasets: {name}"
     dataset = section(where, lookup(DATASET_REGISTRY, options["type"]), options)
     size = section(where, len, dataset)
     if size == 0:
         raise UserError(f"{where}: {options['type']} '{options['name']}' found no images")
     if options["phase"] == "train":
-        batch = options.get("batch_size_per_gpu")
-        if batch is None:
-            raise UserError(f"{where}: batch_size_per_gpu is missing")
-        samples = math.floor(size * options.get("dataset_enlarge_ratio", 1))
+        for key in ("batch_size_per_gpu", "num_worker_per_gpu"):
+            if options.get(key) is None:
+                raise UserError(f"{where}: {key} is missing")
+        batch, samples = options["batch_size_per_gpu"], math.floor(size * options.get("dataset_enlarge_ratio", 1))
         if batch > samples:
             raise UserError(
                 f"{where}: a batch of {batch} is larger than the data set ({samples} samples): no iteration would run"
             )
+    sample = section(where, dataset.__getitem__, 0)
+    if options["phase"] != "train" and "gt" not in sample:
+        for metric in metrics.values():
+            if needs_ground_truth(metric):
+                raise UserError(f"{metric['type']} needs a ground truth, but data set '{options['name']}' has none")
 
 
 def check_network(options: dict[str, Any], label: str) -> None:

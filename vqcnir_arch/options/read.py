@@ -60,4 +60,7 @@ def apply_forced(options: dict[str, Any], entry: str) -> None:
         block = block[key]
     if last not in block:
         raise UserError(f"--force_yml '{entry}': there is no option '{last}' in the file{nearest(last, block)}")
-    block[last] = yaml.safe_load(value)
+    try:
+        block[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--force_yml '{entry}': '{value}' is not YAML") from error

@@ -44,6 +44,7 @@ class TrainSection(Section):
     net_d_init_iters: NonNegativeInt = Field(0, description="iterations in which network_d trains alone")
     restart_unused_codes: NonNegativeInt = Field(
         0, description="stage I: every so many iterations restart codes that nothing chose since, 0 for never (ours)"
+    )
     grad_clip: PositiveFloat | None = Field(None, description="largest norm of a network's gradient, ~ for any")
     max_skipped_steps: PositiveInt = Field(
         20, description="the run ends when so many steps in a row have a non-finite loss or gradient"

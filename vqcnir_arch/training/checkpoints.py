@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from vqcnir_arch.checkpoint import load_file, read_training_state
 from vqcnir_arch.errors import UserError
 
 TEMPORARY = ".{}.saving"
@@ -63,18 +64,6 @@ def iterations(states: Path) -> list[int]:
     return sorted((int(path.stem) for path in states.glob("*.state") if path.stem.isdigit()), reverse=True)
 
 
-def read_whole(path: Path) -> Any:
-    """Read a file of a checkpoint on the CPU; nothing in it is executed.
-
-    Raises:
-        UserError: it is missing, truncated or something else.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch's readers let EOFError, KeyError and others escape on broken files
-        raise UserError(f"'{path}' cannot be read: {reason(error)}") from error
-
-
 def read_checkpoint(state_path: Path, models: Path, labels: Iterable[str]) -> dict[str, Any]:
     """Read a state and make sure that its networks can be read.
 
@@ -86,11 +75,9 @@ def read_checkpoint(state_path: Path, models: Path, labels: Iterable[str]) -> di
     Raises:
         UserError: a file of the checkpoint is missing or broken; the message names it.
     """
-    state = read_whole(state_path)
-    if not isinstance(state, dict) or not {"iter", "epoch", "optimizers", "schedulers"} <= state.keys():
-        raise UserError(f"'{state_path}' is not a training state")
+    state = read_training_state(state_path)
     for label in state.get("vqcnir", {}).get("networks", labels):
-        read_whole(models / f"{label}_{state['iter']}.pth")
+        load_file(models / f"{label}_{state['iter']}.pth", "network")
     return state
 
 

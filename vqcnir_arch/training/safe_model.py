@@ -180,9 +180,7 @@ class SafeTraining(SafeSaving):
             self.save_network(nets, "net_g", "best", keys)
             self._raise_if_unsaved("best")
 
-    def dist_validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """A model that cannot share the work validates in the first process; the others wait for its results."""
         if self.opt["rank"] == 0:
             self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
