@@ -67,6 +67,13 @@ class VQPriorModel(VQModel):
         if self.opt["dist"]:
             torch.distributed.broadcast(codebook, src=0)
 
+    def resumable_state(self) -> dict[str, Any]:
+        return {"usage_since_restart": self.usage_since_restart.counts}
+
+    def load_resumable_state(self, state: dict[str, Any]) -> None:
+        counts = state["usage_since_restart"]
+        self.usage_since_restart.counts = None if counts is None else counts.to(self.device)
+
     def feed_data(self, data: dict[str, Tensor]) -> None:
         self.gt = data.get("gt", data["lq"]).to(self.device)
         self.lq = self.gt

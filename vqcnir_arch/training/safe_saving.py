@@ -27,6 +27,13 @@ class SafeSaving:
     resumed_random_state: dict[str, Any] | None = None
     _save_error: str | None = None
 
+    def resumable_state(self) -> dict[str, Any]:
+        """What an exact resume needs of the model beside networks and optimisers; one per process."""
+        return {}
+
+    def load_resumable_state(self, state: dict[str, Any]) -> None:
+        """Take over what `resumable_state` gave."""
+
     def last_good(self) -> str:
         """Name the newest whole checkpoint in words."""
         path = self.last_checkpoint
@@ -88,6 +95,7 @@ class SafeSaving:
             "best_metric_results": getattr(self, "best_metric_results", {}),
             "validated": getattr(self, "validated", {}),
             "step_guard": self.step_guard.state(),
+            "model": from_all(self.resumable_state()),
         }
         if self.run is not None:
             own.update(position=self.run.position, seed=self.run.sampler.seed)
@@ -132,6 +140,7 @@ class SafeSaving:
         rank = self.opt.get("rank", 0)
         if rank < len(own["random"]):
             self.resumed_random_state = own["random"][rank]
+            self.load_resumable_state(own["model"][rank])
         if own["best_metric_results"]:
             self.best_metric_results = own["best_metric_results"]
         self.validated = own["validated"]
