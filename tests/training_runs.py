@@ -100,7 +100,7 @@ def write(path: Path, made: dict) -> Path:
 def command(option_file: Path, root: Path, *arguments: str, processes: int = 0) -> list[str]:
     launcher, more = [sys.executable, "-m"], []
     if processes:
-        launcher += ["torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0", "-m"]
+        launcher += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
         more = ["--launcher", "pytorch"]
     return [*launcher, "vqcnir_arch.train", "-opt", str(option_file), "--root", str(root), *arguments, *more]
 

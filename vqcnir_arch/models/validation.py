@@ -25,9 +25,7 @@ class Validation:
             self.output = net(self.lq)
         self.get_bare_model(self.net_g).train(self.is_train)
 
-    def dist_validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """Process r of n takes the images r, r + n, ...; the metrics are means over all images in all processes."""
         mine = range(self.opt["rank"], len(dataloader.dataset), self.opt["world_size"])
         share = DataLoader(Subset(dataloader.dataset, mine), batch_size=1)
