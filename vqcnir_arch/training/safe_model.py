@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from types import MethodType
 from typing import Any
 
 import torch
@@ -190,16 +191,16 @@ class SafeTraining(SafeSaving):
 class SafeForeignTraining(SafeTraining):
     """`SafeTraining` for a model that knows nothing of it: it calls `optimizer.step()` and validates by itself."""
 
-    def setup_schedulers(self) -> None:
-        super().setup_schedulers()
-        for optimizer in self.optimizers:
-            optimizer.step = self._guarded(optimizer, optimizer.step)
+    def get_optimizer(self, optim_type: str, params: list[nn.Parameter], lr: float, **kwargs: Any) -> Optimizer:
+        optimizer = super().get_optimizer(optim_type, params, lr, **kwargs)
 
-    def _guarded(self, optimizer: Optimizer, step: Any) -> Any:
-        def guarded_step(*arguments: Any, **keywords: Any) -> Any:
-            return step(*arguments, **keywords) if self.may_step({}, optimizer) else None
+        def guarded_step(optimizer: Optimizer, *arguments: Any, **keywords: Any) -> Any:
+            if self.may_step({}, optimizer):
+                return type(optimizer).step(optimizer, *arguments, **keywords)
+            return None
 
-        return guarded_step
+        optimizer.step = MethodType(guarded_step, optimizer)  # a method: torch's schedulers bind it anew
+        return optimizer
 
     def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
         """A model that cannot share the work validates in the first process; the others wait for its results."""
