@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 import cv2
 import torch
 import yaml
+from basicsr.utils import logger as basicsr_logger
 from skimage import data as photos
+
+from vqcnir_arch.launch import run
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -71,7 +75,8 @@ def options(root: Path, **changes: object) -> dict:
 def sr_options(root: Path, **changes: object) -> dict:
     """The same with BasicSR's own model, network and data set, which know nothing of this library."""
     made = options(root, model_type="SRModel", network_d=None, train__codebook_opt=None, train__gan_opt=None)
-    made["network_g"] = {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 1}
+    sizes = {"num_in_ch": 3, "num_out_ch": 3, "scale": 1, "num_feat": 4, "num_block": 1, "num_grow_ch": 4}
+    made["network_g"] = {"type": "RRDBNet", **sizes}
     folders = {"dataroot_gt": str(root / "images"), "dataroot_lq": str(root / "images"), "io_backend": {"type": "disk"}}
     loader = {key: made["datasets"]["train"][key] for key in ("num_worker_per_gpu", "batch_size_per_gpu")}
     made["datasets"] = {
@@ -100,7 +105,7 @@ def write(path: Path, made: dict) -> Path:
 def command(option_file: Path, root: Path, *arguments: str, processes: int = 0) -> list[str]:
     launcher, more = [sys.executable, "-m"], []
     if processes:
-        launcher += ["torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0", "-m"]
+        launcher += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
         more = ["--launcher", "pytorch"]
     return [*launcher, "vqcnir_arch.train", "-opt", str(option_file), "--root", str(root), *arguments, *more]
 
@@ -114,6 +119,24 @@ def train(made: dict, root: Path, *arguments: str, processes: int = 0, cwd: Path
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def train_here(made: dict, root: Path, *arguments: str) -> str:
+    """Train in this process, which saves the imports; return everything that the run's logs hold."""
+    option_file = write(root / f"{made['name']}.yml", made)
+    try:
+        run("train", ["-opt", str(option_file), "--root", str(root), *arguments])
+    finally:
+        logger = logging.getLogger("basicsr")
+        basicsr_logger.initialized_logger.pop("basicsr", None)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
+    return read_logs(root, made["name"])
+
+
+def read_logs(root: Path, name: str = "run") -> str:
+    return "".join(path.read_text() for path in sorted((root / "experiments" / name).glob("train_*.log")))
 
 
 def start(made: dict, root: Path, *arguments: str, processes: int = 0, **keywords: object) -> subprocess.Popen:

@@ -25,7 +25,7 @@ from basicsr.utils import options as basicsr_options
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
-from vqcnir_arch.training import SafeTraining
+from vqcnir_arch.training import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.checkpoints import newest_checkpoint, read_checkpoint, remove_leftovers
 from vqcnir_arch.training.distributed import from_first, init_processes
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
@@ -168,7 +168,7 @@ class PipelineFixes:
         """Any model of BasicSR is made safe, also one that knows nothing of it."""
         cls = lookup(MODEL_REGISTRY, options["model_type"])
         if issubclass(cls, BaseModel) and not issubclass(cls, SafeTraining):
-            cls = type(cls.__name__, (SafeTraining, cls), {"guards_each_optimizer": True})
+            cls = type(cls.__name__, (SafeForeignTraining, cls), {})
         model = cls(copy.deepcopy(options))
         if isinstance(model, SafeTraining):
             model.join(self.run)

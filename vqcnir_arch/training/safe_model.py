@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from types import MethodType
 from typing import Any
 
 import torch
@@ -28,16 +29,14 @@ class SafeTraining(SafeSaving):
 
     * checkpoints that are written whole or not at all, hold all that an exact resume needs, and are thinned out by
       `logger: keep_last`; the best one, by `val: key_metric`, is kept as `net_*_best.pth`;
-    * steps that are skipped when a loss or gradient is not finite (`train: max_skipped_steps`, `train: grad_clip`);
+    * steps that are skipped when a loss or gradient is not finite (`train: max_skipped_steps`, `train: grad_clip`),
+      where it asks `may_step` before it steps;
     * DistributedDataParallel on GPUs and on the CPU. BatchNorm stays what the network has, per process: none of our
       networks has one, so there is nothing for SyncBN to do;
     * a clean end on SIGTERM and SIGINT, under our launchers, which set `run`.
 
     Outside our launchers `run` is None and the loop is the host's.
     """
-
-    guards_each_optimizer = False
-    """True for models that call `optimizer.step()` themselves instead of asking `step_guard` first."""
 
     # --- building ----------------------------------------------------------------------------------------------------
 
@@ -68,15 +67,6 @@ class SafeTraining(SafeSaving):
         train = self.opt["train"]
         max_skipped = train.get("max_skipped_steps", MAX_SKIPPED_STEPS)
         self.step_guard = StepGuard(self.labelled_optimizers, train.get("grad_clip"), max_skipped)
-        if self.guards_each_optimizer:
-            for optimizer in self.optimizers:
-                optimizer.step = self._guarded(optimizer, optimizer.step)
-
-    def _guarded(self, optimizer: Optimizer, step: Any) -> Any:
-        def guarded_step(*arguments: Any, **keywords: Any) -> Any:
-            return step(*arguments, **keywords) if self.may_step({}, optimizer) else None
-
-        return guarded_step
 
     def join(self, run: TrainingRun) -> None:
         """Take part in a run of our launchers."""
@@ -180,12 +170,6 @@ class SafeTraining(SafeSaving):
             self.save_network(nets, "net_g", "best", keys)
             self._raise_if_unsaved("best")
 
-    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
-        """A model that cannot share the work validates in the first process; the others wait for its results."""
-        if self.opt["rank"] == 0:
-            self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
-        self.best_metric_results = from_first(getattr(self, "best_metric_results", {}))
-
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
         # a plain float: the weights-only reader refuses numpy's scalars in a training state
         super()._update_best_metric_result(dataset_name, metric, float(val), current_iter)
@@ -202,3 +186,24 @@ class SafeTraining(SafeSaving):
         finally:
             if wrapped is not None:
                 self.net_g = wrapped
+
+
+class SafeForeignTraining(SafeTraining):
+    """`SafeTraining` for a model that knows nothing of it: it calls `optimizer.step()` and validates by itself."""
+
+    def get_optimizer(self, optim_type: str, params: list[nn.Parameter], lr: float, **kwargs: Any) -> Optimizer:
+        optimizer = super().get_optimizer(optim_type, params, lr, **kwargs)
+
+        def guarded_step(optimizer: Optimizer, *arguments: Any, **keywords: Any) -> Any:
+            if self.may_step({}, optimizer):
+                return type(optimizer).step(optimizer, *arguments, **keywords)
+            return None
+
+        optimizer.step = MethodType(guarded_step, optimizer)  # a method: torch's schedulers bind it anew
+        return optimizer
+
+    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
+        """A model that cannot share the work validates in the first process; the others wait for its results."""
+        if self.opt["rank"] == 0:
+            self.nondist_validation(dataloader, current_iter, tb_logger, save_img)
+        self.best_metric_results = from_first(getattr(self, "best_metric_results", {}))
