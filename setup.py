@@ -36,7 +36,7 @@ setup(
         "opencv-python",
         "numpy",
         "pyyaml",
-        "pydantic>=2.7",
+        "pydantic>=2.11",
         "tqdm",
         "scikit-image",
         "matplotlib",
