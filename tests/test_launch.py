@@ -433,10 +433,10 @@ BAD_TRAINING = {
     ),
     "missing training state": (
         set_to("weights/7.state", "path", "resume_state"),
-        "path: resume_state: training state 'weights/7.state' does not",
+        "training state 'weights/7.state' does not",
     ),
     "training state is text": (
-        set_to("weights/text.pth", "path", "resume_state"), "path: resume_state: training state 'weights/text.pth'"
+        set_to("weights/text.pth", "path", "resume_state"), "training state 'weights/text.pth'"
     ),
     "no such GPU": (no_gpu, "GPUs: use 0 or auto"),
     "no VGG weights": (

@@ -47,6 +47,8 @@ class VQNetwork(nn.Module):
     """
 
     scale: ClassVar[int] = 1
+    is_prior: ClassVar[bool] = False
+    """Whether it learns the codebook (stage I) instead of using it."""
     size_multiple: ClassVar[int] = 1
     """Height and width that `compute` takes are multiples of this."""
     published_size_multiple: ClassVar[int] = 64

@@ -32,6 +32,7 @@ class VQGANPrior(VQAutoencoder):
     Source: VQCNIR (AAAI 2024) section 3.2 and its supplement; FeMaSR (ACM MM 2022).
     """
 
+    is_prior = True
     published_dead = ("main_decode.", "conv_semantic.", "vgg_feat_extractor.")
 
     def __init__(

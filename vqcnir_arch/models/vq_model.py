@@ -30,6 +30,8 @@ class VQModel(SafeTraining, Validation, SRModel):
     own_losses: tuple[str, ...] = ()
     """Loss blocks of the subclass, beside `pixel_opt`, `perceptual_opt` and `gan_opt`."""
 
+    trains_prior = False
+
     # --- building ----------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -41,8 +43,7 @@ class VQModel(SafeTraining, Validation, SRModel):
         found = [
             f"train: {cls.__name__} has no loss '{key}'{nearest(key, known)}" for key in losses if key not in known
         ]
-        if network in names(ARCH_REGISTRY) and not issubclass(lookup(ARCH_REGISTRY, network), VQNetwork):
-            found.append(f"network_g: {cls.__name__} cannot train {network}: it has no codebook")
+        found += cls.unfit_network(network)
         if not set(losses) - {"gan_opt"}:
             found.append("train: no loss but a GAN's: add at least pixel_opt")
         if "gan_opt" in losses:
@@ -52,6 +53,19 @@ class VQModel(SafeTraining, Validation, SRModel):
                 if not block
             ]
         return found
+
+    @classmethod
+    def unfit_network(cls, name: str | None) -> list[str]:
+        """Return why this model cannot train the network of that name, if it cannot; unknown names aside."""
+        if name not in names(ARCH_REGISTRY):
+            return []
+        network = lookup(ARCH_REGISTRY, name)
+        if not (isinstance(network, type) and issubclass(network, VQNetwork)):
+            return [f"network_g: {cls.__name__} cannot train {name}: it has no codebook"]
+        if network.is_prior != cls.trains_prior:
+            kind = "a prior (stage I)" if cls.trains_prior else "a restoration network (stage II)"
+            return [f"network_g: {cls.__name__} trains {kind}, not a {name}"]
+        return []
 
     def init_training_settings(self) -> None:
         contradictions = self.contradictions(self.opt)

@@ -23,6 +23,7 @@ class VQPriorModel(VQModel):
     """
 
     own_losses = ("codebook_opt", "semantic_opt")
+    trains_prior = True
     restart_share = 0.8
     """Share of the run in which unused codes are restarted; the rest lets the codebook settle."""
 
