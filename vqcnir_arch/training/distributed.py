@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 import subprocess
 from typing import Any, TypeVar
@@ -70,6 +71,8 @@ def slurm_environment(port: int | None = None) -> dict[str, str]:
 def leave_processes() -> None:
     """Say goodbye; only when all processes have come to the end, since it waits for them."""
     if dist.is_initialized():
+        gc.collect()  # DDP models are reference cycles: one that outlives the group ends its threads by an abort
+        dist.barrier()
         dist.destroy_process_group()
 
 
