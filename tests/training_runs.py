@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import torch
 import yaml
-from basicsr.utils import logger as basicsr_logger
 from skimage import data as photos
 
 from vqcnir_arch.launch import run
@@ -123,6 +122,8 @@ def train(made: dict, root: Path, *arguments: str, processes: int = 0, cwd: Path
 
 def train_here(made: dict, root: Path, *arguments: str) -> str:
     """Train in this process, which saves the imports; return everything that the run's logs hold."""
+    from basicsr.utils import logger as basicsr_logger  # importable since vqcnir_arch is
+
     option_file = write(root / f"{made['name']}.yml", made)
     try:
         run("train", ["-opt", str(option_file), "--root", str(root), *arguments])

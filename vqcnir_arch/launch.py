@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.training.distributed import is_first_process, leave_processes
+from vqcnir_arch.training.distributed import leave_processes, speaks
 
 USER_ERROR_STATUS = 2
 
@@ -75,7 +75,7 @@ def exit_with_one_line(function: Callable[[], object]) -> None:
     except UserError as error:
         # an error from a data-loader worker arrives with that worker's traceback before it
         message = str(error).rpartition("UserError: ")[2].strip()
-        for line in message.splitlines() if is_first_process() else ():
+        for line in message.splitlines() if speaks() else ():
             print(f"vqcnir: error: {line}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt:

@@ -26,7 +26,7 @@ from basicsr.utils import options as basicsr_options
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
-from vqcnir_arch.training.checkpoints import newest_checkpoint, read_checkpoint, remove_leftovers
+from vqcnir_arch.training.checkpoints import newest_checkpoint, read_checkpoint, read_whole, remove_leftovers
 from vqcnir_arch.training.distributed import from_first, init_processes
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.run import TrainingRun
@@ -88,25 +88,27 @@ class PipelineFixes:
 
     def load_resume_state(self, options: dict[str, Any]) -> dict[str, Any] | None:
         """BasicSR's needs a GPU, looks for --auto_resume below the current folder, and takes broken files."""
-        path = options["path"]
+        path, is_first = options["path"], options["rank"] == 0
         states, models = Path(path["training_states"]), Path(path["models"])
         labels = [key.replace("network_", "net_") for key in options if key.startswith("network_") and options[key]]
-        state, found = None, None
-        if options["rank"] == 0:
+        if is_first:
             remove_leftovers(states, models)
+        found = None
         if options["auto_resume"]:
-            if options["rank"] == 0:
-                found, state, skipped = newest_checkpoint(states, models, labels)
+            if is_first:
+                found, self.resumed, skipped = newest_checkpoint(states, models, labels)
                 self.run.notes += skipped
             found = from_first(found)
         elif path.get("resume_state"):
             found = below(Path(options["root_path"]), path["resume_state"])
             models = found.resolve().parents[1] / "models"
+            self.resumed = read_checkpoint(found, models, labels)
         path["resume_state"] = None if found is None else str(found)
         if found is None:
             return None
-        self.resumed = state or read_checkpoint(found, models, labels)
-        for folder in (states, Path(path["models"]), Path(path["visualization"])):
+        if self.resumed is None:
+            self.resumed = read_whole(found)
+        for folder in (states, Path(path["models"]), Path(path["visualization"])) if is_first else ():
             folder.mkdir(parents=True, exist_ok=True)
         own_models, path["models"] = path["models"], str(models)  # the networks stand beside the state
         basicsr.train.check_resume(options, self.resumed["iter"])

@@ -12,6 +12,7 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.options.contradictions import training_contradictions
 from vqcnir_arch.options.schema import Experiment, Section
 from vqcnir_arch.registry import (
     ARCH_REGISTRY,
@@ -209,25 +210,7 @@ class Checker:
                 train[key] = self.named(train[key], f"train: {key}", optimizers(), ("params",))
         if train.get("scheduler") is not None:
             train["scheduler"] = self.named(train["scheduler"], "train: scheduler", SCHEDULERS, ("optimizer",))
-            self.schedule(train["scheduler"], train.get("total_iter"))
-        val = options.get("val") or {}
-        if val.get("key_metric") and val["key_metric"] not in (val.get("metrics") or {}):
-            hint = nearest(val["key_metric"], val.get("metrics") or {})
-            self.findings.append(f"val: key_metric '{val['key_metric']}' is not in val: metrics{hint}")
-
-    def schedule(self, block: dict[str, Any], total_iter: Any) -> None:
-        """BasicSR would notice these only when it builds the schedule, or at the iteration where it ends."""
-        where = f"train: scheduler ({block.get('type')})"
-        for first, second in (("periods", "restart_weights"), ("restarts", "restart_weights")):
-            given = [block.get(first), block.get(second, [1])]
-            if all(isinstance(value, list) for value in given) and len(given[0]) != len(given[1]):
-                self.findings.append(f"{where}: {first} has {len(given[0])} values, {second} has {len(given[1])}")
-        try:
-            length = sum(block["periods"])
-            if length < total_iter:
-                self.findings.append(f"{where}: periods end at iteration {length}, train: total_iter is {total_iter}")
-        except (KeyError, TypeError):
-            pass  # no periods, or a type that was found to be wrong already
+        self.findings += training_contradictions(options)
 
     def named(self, block: Any, where: str, known: dict[str, Any], decided: tuple[str, ...]) -> dict[str, Any]:
         """Check a block whose type is not in a registry of BasicSR."""

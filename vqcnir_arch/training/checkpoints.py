@@ -111,9 +111,9 @@ def remove_leftovers(*folders: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def remove_old(states: Path, models: Path, keep: int) -> None:
-    """Keep the newest checkpoints and remove the older ones."""
-    for iteration in iterations(states)[keep:]:
+def remove_old(states: Path, models: Path, keep: int, newest: int) -> None:
+    """Keep the newest checkpoints up to iteration `newest` and remove the older ones."""
+    for iteration in [n for n in iterations(states) if n <= newest][keep:]:
         (states / f"{iteration}.state").unlink(missing_ok=True)
         for path in models.glob(f"net_*_{iteration}.pth"):
             path.unlink(missing_ok=True)

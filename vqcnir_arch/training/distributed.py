@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 import subprocess
 from typing import Any, TypeVar
@@ -17,9 +18,10 @@ TIMEOUT = datetime.timedelta(hours=1)  # the others wait while the first saves, 
 T = TypeVar("T")
 
 
-def is_first_process() -> bool:
-    """Tell whether this process is the one that speaks, also before the processes have found each other."""
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0" or "WORLD_SIZE" not in os.environ
+def speaks() -> bool:
+    """Tell whether this process reports its error: before the processes have met, all have the same one."""
+    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    return first or dist.is_initialized()
 
 
 def init_processes(launcher: str, use_gpu: bool, port: int | None = None, backend: str | None = None) -> None:
@@ -70,6 +72,8 @@ def slurm_environment(port: int | None = None) -> dict[str, str]:
 def leave_processes() -> None:
     """Say goodbye; only when all processes have come to the end, since it waits for them."""
     if dist.is_initialized():
+        gc.collect()  # DDP models are reference cycles: one that outlives the group ends its threads by an abort
+        dist.barrier()
         dist.destroy_process_group()
 
 
@@ -95,7 +99,7 @@ def largest(*values: int) -> list[int]:
     """Return the element-wise maximum over all processes."""
     if not dist.is_initialized():
         return list(values)
-    device = "cpu" if "gloo" in dist.get_backend() or "cpu" in str(dist.get_backend_config()) else "cuda"
+    device = "cpu" if "cpu" in dist.get_backend_config() else "cuda"
     tensor = torch.tensor(values, device=device)
     dist.all_reduce(tensor, dist.ReduceOp.MAX)
     return tensor.tolist()

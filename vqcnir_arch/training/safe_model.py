@@ -117,7 +117,8 @@ class SafeTraining(SafeSaving):
     def get_current_log(self) -> dict[str, float]:
         """Losses (mean over processes), gradient norms, learning rates, speed and GPU memory."""
         log = dict(super().get_current_log())
-        log.update(super().reduce_loss_dict({k: v for k, v in log.items() if isinstance(v, Tensor)}))
+        losses = {name: value for name, value in log.items() if isinstance(value, Tensor)}
+        log.update(super().reduce_loss_dict(losses) if losses else {})
         log.update(self.step_guard.norms)
         log.update({f"lr_{label}": o.param_groups[0]["lr"] for label, o in self.labelled_optimizers.items()})
         if self.step_guard.skipped:

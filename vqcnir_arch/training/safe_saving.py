@@ -69,8 +69,9 @@ class SafeSaving:
             self._write(path, self._postponed_state)
             self._raise_if_unsaved(current_iter)
             self.last_checkpoint = path
-            if self.opt["logger"].get("keep_last") and self.opt.get("rank", 0) == 0:
-                remove_old(states, Path(self.opt["path"]["models"]), self.opt["logger"]["keep_last"])
+            keep = self.opt["logger"].get("keep_last")
+            if keep and self.opt.get("rank", 0) == 0:
+                remove_old(states, Path(self.opt["path"]["models"]), keep, current_iter)
         self._raise_if_unsaved(current_iter)
 
     @master_only

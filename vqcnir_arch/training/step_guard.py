@@ -74,7 +74,7 @@ class StepGuard:
         self.norms.update(zip((f"grad_norm_{label}" for label in norms), numbers[len(losses) :], strict=True))
 
         bad = [name for name, number in zip(names, numbers, strict=True) if not math.isfinite(number)]
-        any_bad, self.agreed_stop = largest(bool(bad), self.stop.signal)
+        any_bad, self.agreed_stop = largest(int(bool(bad)), self.stop.signal)
         if any_bad:
             self._skip(bad or ["another process"], iteration, checkpoint)
             return False
