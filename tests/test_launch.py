@@ -436,7 +436,7 @@ BAD_TRAINING = {
         "training state 'weights/7.state' does not",
     ),
     "training state is text": (
-        set_to("weights/text.pth", "path", "resume_state"), "training state 'weights/text.pth'"
+        set_to("weights/text.pth", "path", "resume_state"), "weights/text.pth' is not a file of tensors"
     ),
     "no such GPU": (no_gpu, "GPUs: use 0 or auto"),
     "no VGG weights": (

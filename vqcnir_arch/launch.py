@@ -44,12 +44,12 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
 
     is_train = pipeline == "train"
     options = check_options(read_options(known.opt, known.force_yml), is_train)
-    preflight(options, is_train)
-
     root = Path(known.root).expanduser().resolve()
-    kept = list(arguments)
-    if "--root" in kept:
-        del kept[kept.index("--root") : kept.index("--root") + 2]
+    preflight(options, is_train, root)
+
+    only_root = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    only_root.add_argument("--root")
+    _, kept = only_root.parse_known_args(arguments)  # the rest is BasicSR's
     status = 0
     try:
         with launcher_fixes(options), command_line(f"vqcnir_{pipeline}", kept):

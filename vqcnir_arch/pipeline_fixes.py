@@ -23,10 +23,11 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils import options as basicsr_options
 
+from vqcnir_arch.checkpoint import read_training_state
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
-from vqcnir_arch.training.checkpoints import newest_checkpoint, read_checkpoint, read_whole, remove_leftovers
+from vqcnir_arch.training.checkpoints import below, newest_checkpoint, read_checkpoint, remove_leftovers
 from vqcnir_arch.training.distributed import from_first, init_processes
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.run import TrainingRun
@@ -107,7 +108,7 @@ class PipelineFixes:
         if found is None:
             return None
         if self.resumed is None:
-            self.resumed = read_whole(found)
+            self.resumed = read_training_state(found)
         for folder in (states, Path(path["models"]), Path(path["visualization"])) if is_first else ():
             folder.mkdir(parents=True, exist_ok=True)
         own_models, path["models"] = path["models"], str(models)  # the networks stand beside the state
@@ -183,12 +184,6 @@ class LazyPrefetcher(CPUPrefetcher):
 
     def __init__(self, loader: Any) -> None:
         self.ori_loader = loader
-
-
-def below(root: Path, name: str) -> Path:
-    """Return a path from the option file, which counts from the root folder or else from the current one."""
-    path = Path(name).expanduser()
-    return root / path if (root / path).exists() else path
 
 
 @contextlib.contextmanager

@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from pathlib import Path
 from typing import Any
 
 from basicsr.utils import logger as basicsr_logger
 
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import existing_file, load_into, read_state_dict
+from vqcnir_arch.checkpoint import existing_file, load_into, read_state_dict, read_training_state
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.metrics.pyiqa_metric import built_metric, calculate_pyiqa, needs_ground_truth
 from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup
+from vqcnir_arch.training.checkpoints import below
 
 
-def preflight(options: dict[str, Any], is_train: bool) -> None:
+def preflight(options: dict[str, Any], is_train: bool, root: Path) -> None:
     """Build data sets, networks, losses and metrics of checked options, load their checkpoints, and drop them again.
 
     Raises:
@@ -33,6 +35,9 @@ def preflight(options: dict[str, Any], is_train: bool) -> None:
             if is_train or phase == "test":
                 block = {**copy.deepcopy(dataset), "phase": phase, "scale": options.get("scale", 1)}
                 check_dataset(name, block, metrics)
+        if is_train and options["path"].get("resume_state"):
+            state = below(root, options["path"]["resume_state"])
+            section("path: resume_state", read_training_state, state)
         for label in ("g", "d"):
             if options.get(f"network_{label}") and (is_train or label == "g"):
                 check_network(options, label)

@@ -59,6 +59,12 @@ def reason(error: BaseException | None) -> str:
     return str(first).splitlines()[0] if str(first) else type(first).__name__
 
 
+def below(root: Path, name: str) -> Path:
+    """Return a path from the option file, which counts from the root folder or else from the current one."""
+    path = Path(name).expanduser()
+    return root / path if (root / path).exists() else path
+
+
 def iterations(states: Path) -> list[int]:
     """Return the iterations that have a state in a folder, the newest first."""
     return sorted((int(path.stem) for path in states.glob("*.state") if path.stem.isdigit()), reverse=True)
