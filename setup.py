@@ -28,8 +28,8 @@ setup(
     # `vqcnir demo` needs its option files wherever it is installed
     data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
     install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.6",
+        "torchvision>=0.21",
         "basicsr==1.4.2",
         "pyiqa>=0.1.13",
         "timm>=1.0",

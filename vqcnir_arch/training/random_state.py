@@ -35,9 +35,14 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def preserved_random_state(cuda: bool = True) -> Iterator[None]:
-    """Whatever is drawn inside leaves the generators as they were."""
-    state = random_state(cuda)
+    """Whatever is drawn inside leaves the generators as they were; quicker than the form for files."""
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    gpus = torch.cuda.get_rng_state_all() if cuda and torch.cuda.is_initialized() else []
     try:
         yield
     finally:
-        set_random_state(state)
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        for device, state in enumerate(gpus):
+            torch.cuda.set_rng_state(state, device)
