@@ -177,24 +177,25 @@ def test_codebook_is_projected_once_for_all_images(inputs):
 
 
 MEMORY = """
-import re, torch
-from vqcnir_arch.archs import SinCAAttention
-from vqcnir_arch.archs.quantizers.transformer import TransformerLayer
+import re, sys, torch
+from vqcnir_arch.archs import SinCA
 torch.set_num_threads(1)
-layer = TransformerLayer(SinCAAttention(512, 8), 512, 2.66)
-x, codebook = torch.randn(1, 80, 140, 512), torch.randn(1024, 512)  # 1120x640 at f8: 11,200 tokens
-layer(x[:, :4, :4].contiguous(), codebook)
+quantizer = SinCA(1024, 512, depth=1)
+x = torch.randn(1, 512, 80, 140)  # 1120x640 at f8: 11,200 tokens
+torch.set_grad_enabled(sys.argv[1] == "training")
+quantizer(x[..., :4, :4])
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1000
 before = peak()
-output = layer(x, codebook)
+output = quantizer(x)
 print(peak() - before)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_of_one_layer_at_1120x640():
-    """The whole layer, feed-forward and what autograd keeps included, in MB; the map alone would be 4.4 GB."""
-    result = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_memory_of_one_layer_at_1120x640(mode):
+    """Feed-forward, fusion and, in training, what autograd keeps included, in MB; the map alone would be 4.4 GB."""
+    result = subprocess.run([sys.executable, "-c", MEMORY, mode], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert 50 < float(result.stdout) < 600
 
