@@ -43,7 +43,13 @@ SMALL_PUBLISHED_OPTIONS = {
     "codebook_size": 24,
     "code_dim": 8,
     "enhancer": {"type": "AIEM", "depth": 2, "splits": 2, "curve_order": 2},
-    "fusion": {"type": "DBCA", "heads": [2, 4, 1, 2], "offset_groups": 2},
+    "fusion": {
+        "type": "DBCA",
+        "heads": [2, 4, 1, 2],
+        "offset_groups": 2,
+        "attention": "published",
+        "offset": "published",
+    },
 }
 
 

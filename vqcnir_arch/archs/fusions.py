@@ -19,6 +19,9 @@ from vqcnir_arch.registry import FUSION_REGISTRY, register
 class Fusion(nn.Module):
     """Base of the fusions that hand nothing on to the next finer level; same call as `DBCA`."""
 
+    def __init__(self) -> None:  # nn.Module's own takes anything: with it no option would be unknown
+        super().__init__()
+
     def fuse(self, x_d: Tensor, x_g: Tensor) -> Tensor:
         """Fuse [B, C, H, W] features of decoder D and decoder G."""
         raise NotImplementedError

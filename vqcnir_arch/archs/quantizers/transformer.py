@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vqcnir_arch.archs.quantizers.attention import SinCAAttention
 from vqcnir_arch.archs.quantizers.base import Codes, Quantizer
@@ -34,6 +35,13 @@ class GDFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.depthwise(self.expand(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        if not torch.is_grad_enabled():
+            return self.gate(x)
+        # computed again in the backward pass: next to no work, and a fifth of what a layer would keep for it
+        return checkpoint(self.gate, x, use_reentrant=False, preserve_rng_state=False)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """[B, H, W, 2·hidden] to [B, H, W, d]."""
         gate, value = x.chunk(2, dim=-1)
         return self.project(F.gelu(gate) * value)
 
@@ -84,7 +92,7 @@ class FeatureTransformer(nn.Module):
 
     def forward(self, features: Tensor, codebook: Tensor) -> Tensor:
         """Transform z^l, [B, d, H, W], to z^t of the same shape by the [K, d] codebook."""
-        first = x = features.permute(0, 2, 3, 1)
+        first = x = features.permute(0, 2, 3, 1).contiguous()
         for layer in self.layers:
             x = layer(x, codebook)
         if self.fuse is not None:
