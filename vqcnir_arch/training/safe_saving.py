@@ -69,7 +69,7 @@ class SafeSaving:
             self._write(path, self._postponed_state)
             self._raise_if_unsaved(current_iter)
             self.last_checkpoint = path
-            keep = self.opt["logger"].get("keep_last")
+            keep = self.opt.get("logger", {}).get("keep_last")
             if keep and self.opt.get("rank", 0) == 0:
                 remove_old(states, Path(self.opt["path"]["models"]), keep, current_iter)
         self._raise_if_unsaved(current_iter)
