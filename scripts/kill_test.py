@@ -1,6 +1,6 @@
 """Kill a small real training run at random moments, resume it each time, and compare it with one that was never killed.
 
-    python scripts/kill_test.py --kills 50 --out /tmp/kill_test
+    python scripts/kill_test.py --kills 50 --out kill_test_out
 
 The run is stage I on photographs, with discriminator, EMA and validation. SIGKILL and SIGTERM take turns, and each
 third kill waits for a moment in which a file is being written. Exit status 0 means that all weights, optimiser states,
