@@ -1,6 +1,6 @@
 """Measure in one run what the safety of our launchers costs per training step.
 
-    python scripts/safety_cost.py --out /tmp/safety_cost
+    python scripts/safety_cost.py --out safety_cost_out
 
 In every other iteration the step guard, the seeding of the samples and the late reduction of the losses are left out,
 as in BasicSR's own loop; the medians of both kinds of iterations are compared.
