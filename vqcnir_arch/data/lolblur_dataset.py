@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from basicsr.data.transforms import augment, paired_random_crop
 from pydantic import Field, PositiveInt
-from torch.utils.data import Dataset
 
+from vqcnir_arch.data.crops import CropDataset, CropOptions
 from vqcnir_arch.data.files import (
-    LoaderOptions,
     check_pairs,
     existing_folder,
     find_images,
     log_once_built,
-    parse_options,
     read_image,
     size,
     to_tensor,
@@ -24,10 +21,9 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
 
-class LOLBlurOptions(LoaderOptions):
+class LOLBlurOptions(CropOptions):
     """Options of `LOLBlurDataset`."""
 
-    scale: Literal[1] = Field(1, description="input and ground truth have the same size")
     dataroot: str = Field(min_length=1, description="folder with one folder per split")
     split: str | None = Field(
         None, description="folder below dataroot; default: train or test, after the phase; '' if there is no such level"
@@ -40,15 +36,12 @@ class LOLBlurOptions(LoaderOptions):
     io_backend: dict[Literal["type"], Literal["disk"]] = Field(
         {"type": "disk"}, description="how files are read: {type: disk}"
     )
-    gt_size: PositiveInt | None = Field(None, description="side of the random crop in pixels (training)")
-    use_hflip: bool = Field(True, description="flip left to right at random (training)")
-    use_rot: bool = Field(True, description="flip and turn by 90 degrees at random (training)")
     every_nth: PositiveInt = Field(1, description="take only every n-th frame, for a quick validation")
     max_frames: PositiveInt | None = Field(None, description="take only so many frames, after every_nth")
 
 
 @register(DATASET_REGISTRY)
-class LOLBlurDataset(Dataset[dict[str, Any]]):
+class LOLBlurDataset(CropDataset):
     """Pairs `<dataroot>/<split>/<lq_folder>/<video>/<frame>.png`, the same below `gt_folder`.
 
     Folders may be nested to any depth, and endings may differ between input and ground truth. A sample holds
@@ -70,13 +63,8 @@ class LOLBlurDataset(Dataset[dict[str, Any]]):
     Options = LOLBlurOptions
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        super().__init__()
-        self.opt = opt  # BasicSR takes the name of the data set from here
-        title = f"LOLBlurDataset '{opt.get('name', '')}'"
-        self.options = options = parse_options(LOLBlurOptions, opt, title)
-        self.is_train = options.phase == "train"
-        if self.is_train and options.gt_size is None:
-            raise UserError(f"{title}: gt_size is missing: training needs the size of its crops")
+        super().__init__(opt)
+        options, title = self.options, self.title
         if self.is_train and options.gt_folder is None:
             raise UserError(f"{title}: gt_folder is ~: training needs ground truths")
 
@@ -96,9 +84,6 @@ class LOLBlurDataset(Dataset[dict[str, Any]]):
             f"{options.gt_folder or 'no ground truth'}"
         )
 
-    def __len__(self) -> int:
-        return len(self.names)
-
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]
         lq_path = self.lq_paths[name]
@@ -111,11 +96,8 @@ class LOLBlurDataset(Dataset[dict[str, Any]]):
         if lq.shape != gt.shape:
             raise UserError(f"sizes of a pair differ: '{lq_path}' is {size(lq)}, '{gt_path}' is {size(gt)}")
         if self.is_train:
-            crop = self.options.gt_size
-            if min(lq.shape[:2]) < crop:
-                raise UserError(f"image '{lq_path}' is {size(lq)}, smaller than gt_size {crop}")
-            gt, lq = paired_random_crop(gt, lq, crop, 1)
-            gt, lq = augment([gt, lq], self.options.use_hflip, self.options.use_rot)
+            self.check_size(gt, gt_path)
+            gt, lq = self.crop(gt, lq)
         return {
             "lq": to_tensor(lq),
             "gt": to_tensor(gt),
