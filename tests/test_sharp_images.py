@@ -39,7 +39,7 @@ def test_training_crops(folders):
     plain = {**options, "random_resize": False, "use_hflip": False, "use_rot": False}
     crop = (SharpImageDataset(plain)[0]["gt"].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     found = cv2.matchTemplate(skimage.data.chelsea()[:120, :200], crop, cv2.TM_SQDIFF).min()
-    assert found < 1  # an untouched piece of the photograph
+    assert found < 1000  # an untouched piece of the photograph, up to the rounding of float32 sums of about 1e8
 
 
 def test_random_shrink_stays_between_crop_and_whole():
@@ -59,7 +59,7 @@ def test_bad_input(folders, tmp_path):
         SharpImageDataset({"name": "x", "phase": "val", "dataroot": str(tmp_path / "DIV2")})
     with pytest.raises(UserError, match=r"chelsea.png' is 200 x 120, smaller than gt_size 121"):
         SharpImageDataset({"name": "x", "phase": "train", "dataroot": folders[0], "gt_size": 121})[0]
-    with pytest.raises(UserError, match="no option 'randomresize' .*'random_resize'"):
+    with pytest.raises(UserError, match=r"no option 'randomresize' .*'random_resize'"):
         SharpImageDataset({"name": "x", "phase": "val", "dataroot": folders, "randomresize": True})
     twin = tmp_path / "other/DIV2K"
     twin.mkdir(parents=True)
