@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from vqcnir_arch.archs.layers import at_least_float32
 from vqcnir_arch.errors import UserError
 
 TAPS = 9  # 3x3
@@ -83,9 +84,14 @@ class DeformConv2d(nn.Module):
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """Deform `x`, [B, C, H, W], by offsets predicted from `guide`, [B, C_guide, H, W]."""
-        prediction = self.conv_offset(guide)
+        # sampling positions need float32: in bfloat16 those beyond pixel 256 would be even numbers
+        tensors = (x, self.conv_offset(guide), self.weight, self.bias)
+        wide, prediction, weight, bias = (at_least_float32(tensor) for tensor in tensors)
         split = prediction.shape[1] // 3
         offset, mask = prediction[:, : 2 * split], prediction[:, 2 * split :].sigmoid()
-        if x.device.type == "cpu":
-            return deform_conv2d_grid_sample(x, offset, mask, self.weight, self.bias)
-        return deform_conv2d(x, offset, self.weight, self.bias, padding=1, mask=mask)
+        with torch.autocast(x.device.type, enabled=False):
+            if x.device.type == "cpu":
+                out = deform_conv2d_grid_sample(wide, offset, mask, weight, bias)
+            else:
+                out = deform_conv2d(wide, offset, weight, bias, padding=1, mask=mask)
+        return out.to(x.dtype)

@@ -1,0 +1,146 @@
+"""The speed switches of `train:`: mixed precision, memory format, compilation, micro-batches, checkpointed blocks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property, partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.utils.checkpoint import checkpoint
+
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.options.schema import TrainSection
+
+AMP_DTYPES = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class SpeedSwitches:
+    """Mixin over `SafeTraining` for a model that computes its losses under `autocast`, one micro-batch at a time.
+
+    The switches act in training alone: validation and test run uncompiled, in float32, on whole images.
+    """
+
+    has_speed_switches = True
+    compile_backend: ClassVar[str] = "inductor"
+
+    def switch(self, name: str) -> Any:
+        """Return the value of a switch, off in a test."""
+        train = (self.opt.get("train") or {}) if self.is_train else {}
+        return train.get(name, TrainSection.model_fields[name].default)
+
+    # --- networks ----------------------------------------------------------------------------------------------------
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.switch("channels_last") else torch.preserve_format
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        """Prepare a network before DDP wraps it, whose buckets keep the memory format that they first see."""
+        net = net.to(memory_format=self.memory_format)
+        if isinstance(net, VQNetwork):
+            if self.switch("checkpoint_blocks"):
+                checkpoint_blocks(net)
+            if self.switch("compile"):
+                net.compile(backend=self.compile_backend)  # in place: the names of the tensors stay as they are
+        return super().model_to_device(net)
+
+    def test(self) -> None:
+        """Images of many sizes would be compiled one after the other."""
+        if not self.switch("compile"):
+            super().test()
+            return
+        with torch.compiler.set_stance("force_eager"):
+            super().test()
+
+    @contextmanager
+    def compile_errors(self) -> Iterator[None]:
+        """Turn an error of the compiler, which runs at the first use of the network, into one line."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.switch("compile") and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                raise UserError(
+                    f"train: compile: torch.compile failed on this machine ({reason}): leave it off"
+                ) from error
+            raise
+
+    # --- forward and backward ----------------------------------------------------------------------------------------
+
+    def autocast(self) -> AbstractContextManager:
+        """Run forward passes in the precision of `amp`; the code search keeps itself out of it."""
+        dtype = AMP_DTYPES[self.switch("amp")]
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
+
+    def micro_batches(self) -> Iterator[None]:
+        """Make each part of the batch in turn the model's batch; DDP exchanges gradients with the last one.
+
+        Raises:
+            UserError: the batch cannot be split into equal parts.
+        """
+        count = self.switch("grad_accumulation")
+        whole = {name: getattr(self, name) for name in ("lq", "gt")}
+        if len(self.lq) % count:
+            raise UserError(f"train: grad_accumulation: a batch of {len(self.lq)} does not split into {count} parts")
+        networks = [net for net in vars(self).values() if isinstance(net, DistributedDataParallel)]
+        for i in range(count):
+            for name, images in whole.items():
+                setattr(self, name, images.chunk(count)[i].to(memory_format=self.memory_format))
+            with ExitStack() as stack:
+                for net in networks if i < count - 1 else ():
+                    stack.enter_context(net.no_sync())
+                yield
+        for name, images in whole.items():
+            setattr(self, name, images)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a micro-batch's share of the gradients, scaled up in float16."""
+        self.scaler.scale(loss / self.switch("grad_accumulation")).backward()
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def scaler(self) -> GradScaler:
+        """The loss scale of float16: what it makes overflow is a skipped step, after which it is smaller."""
+        return GradScaler(self.device.type, enabled=self.switch("amp") == "fp16")
+
+    def step(self, losses: Mapping[str, Tensor], *optimizers: Optimizer) -> bool:
+        """Step all optimisers or none, as the guard says of their unscaled gradients; return what it said."""
+        for optimizer in optimizers:
+            self.scaler.unscale_(optimizer)
+        may = self.may_step(losses, *optimizers)
+        if may:
+            for optimizer in optimizers:
+                optimizer.step()
+        if optimizers:
+            self.scaler.update()
+        return may
+
+    def resumable_state(self) -> dict[str, Any]:
+        return {**super().resumable_state(), "scaler": self.scaler.state_dict()}
+
+    def load_resumable_state(self, state: dict[str, Any]) -> None:
+        super().load_resumable_state(state)
+        if state.get("scaler"):  # empty when the run before had no float16
+            self.scaler.load_state_dict(state["scaler"])
+
+
+def checkpoint_blocks(net: VQNetwork) -> None:
+    """Let the big blocks of a network keep their inputs alone; the backward pass computes the rest once more."""
+    for block in net.big_blocks():
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def mean_of(parts: Sequence[Mapping[str, Tensor]]) -> OrderedDict[str, Tensor]:
+    """Return the mean of each loss over micro-batches of equal size."""
+    if len(parts) == 1:
+        return OrderedDict(parts[0])
+    return OrderedDict((name, torch.stack([part[name] for part in parts]).mean(0)) for name in parts[0])
