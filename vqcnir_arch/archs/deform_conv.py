@@ -42,15 +42,15 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
     # pixel centres to grid_sample's [-1, 1] with align_corners=False: -1 and 1 are the outer edges of the border pixels
     grid_y = (2 * (offset[:, :, 0] + row) + 1) / height - 1
     grid_x = (2 * (offset[:, :, 1] + column) + 1) / width - 1
-    grid = torch.stack((grid_x, grid_y), dim=-1).view(batch * groups, TAPS * height, width, 2)
+    grid = torch.stack((grid_x, grid_y), dim=-1).reshape(batch * groups, TAPS * height, width, 2)
 
     grouped = x.reshape(batch * groups, channels // groups, height, width)
     sampled = F.grid_sample(grouped, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    sampled = sampled.view(batch, groups, channels // groups, TAPS, height * width)
+    sampled = sampled.reshape(batch, groups, channels // groups, TAPS, height * width)
     sampled = sampled * mask.reshape(batch, groups, 1, TAPS, height * width)
     columns = sampled.reshape(batch, channels * TAPS, height * width)
-    out = torch.matmul(weight.view(weight.shape[0], -1), columns) + bias.view(1, -1, 1)
-    return out.view(batch, -1, height, width)
+    out = torch.matmul(weight.flatten(1), columns) + bias.view(1, -1, 1)
+    return out.reshape(batch, -1, height, width)
 
 
 class DeformConv2d(nn.Module):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
 
@@ -80,24 +81,33 @@ class SpeedSwitches:
         dtype = AMP_DTYPES[self.switch("amp")]
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
-    def micro_batches(self) -> Iterator[None]:
-        """Make each part of the batch in turn the model's batch; DDP exchanges gradients with the last one.
+    def micro_batches(self, *names: str) -> Iterator[None]:
+        """Make each part of the batches of these names in turn the model's; afterwards they are whole again.
+
+        What happens once per batch happens once: DDP exchanges gradients with the last part, spectral norm estimates
+        its norms with the first.
 
         Raises:
             UserError: the batch cannot be split into equal parts.
         """
         count = self.switch("grad_accumulation")
-        whole = {name: getattr(self, name) for name in ("lq", "gt")}
-        if len(self.lq) % count:
-            raise UserError(f"train: grad_accumulation: a batch of {len(self.lq)} does not split into {count} parts")
-        networks = [net for net in vars(self).values() if isinstance(net, DistributedDataParallel)]
+        whole = {name: getattr(self, name) for name in names}
+        size = len(whole[names[0]])
+        if size % count:
+            raise UserError(f"train: grad_accumulation: a batch of {size} does not split into {count} parts")
+        wrapped = [net for net in vars(self).values() if isinstance(net, DistributedDataParallel)]
+        normed = spectral_normed(self.net_d) if count > 1 and hasattr(self, "net_d") else []
         for i in range(count):
             for name, images in whole.items():
                 setattr(self, name, images.chunk(count)[i].to(memory_format=self.memory_format))
+            for module in normed:
+                module.training = i == 0
             with ExitStack() as stack:
-                for net in networks if i < count - 1 else ():
+                for net in wrapped if i < count - 1 else ():
                     stack.enter_context(net.no_sync())
                 yield
+        for module in normed:
+            module.training = True
         for name, images in whole.items():
             setattr(self, name, images)
 
@@ -136,7 +146,21 @@ class SpeedSwitches:
 def checkpoint_blocks(net: VQNetwork) -> None:
     """Let the big blocks of a network keep their inputs alone; the backward pass computes the rest once more."""
     for block in net.big_blocks():
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = checkpointed(block.forward)
+
+
+def checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with a checkpoint around it, in a form that torch.compile understands."""
+
+    def run(*arguments: Any) -> Any:
+        return checkpoint(forward, *arguments, use_reentrant=False)
+
+    return run
+
+
+def spectral_normed(net: nn.Module) -> list[nn.Module]:
+    """Return the layers under spectral norm, which estimates their norm anew in every forward pass in train mode."""
+    return [m for m in net.modules() if any(isinstance(h, SpectralNorm) for h in m._forward_pre_hooks.values())]
 
 
 def mean_of(parts: Sequence[Mapping[str, Tensor]]) -> OrderedDict[str, Tensor]:

@@ -50,9 +50,10 @@ class VQPriorModel(VQModel):
 
     @torch.no_grad()
     def restart_unused_codes(self) -> None:
-        """Give every code that no feature chose since the last time the place of a random feature of this (micro-)batch.
+        """Give every code that no feature chose since the last time the place of a random feature of this batch.
 
-        Ours, off by default: a short training with the plain codebook loss leaves most codes unused for good.
+        Ours, off by default: a short training with the plain codebook loss leaves most codes unused for good. With
+        micro-batches the feature is one of the last of them.
         """
         codebook = self.get_bare_model(self.net_g).quantizer.codebook
         counts = self.usage_since_restart.counts
