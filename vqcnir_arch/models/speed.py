@@ -31,6 +31,8 @@ class SpeedSwitches:
 
     has_speed_switches = True
     compile_backend: ClassVar[str] = "inductor"
+    first_scale: ClassVar[float] = 2.0**16
+    """Of float16's loss; torch's default."""
 
     def switch(self, name: str) -> Any:
         """Return the value of a switch, off in a test."""
@@ -120,7 +122,7 @@ class SpeedSwitches:
     @cached_property
     def scaler(self) -> GradScaler:
         """The loss scale of float16: what it makes overflow is a skipped step, after which it is smaller."""
-        return GradScaler(self.device.type, enabled=self.switch("amp") == "fp16")
+        return GradScaler(self.device.type, self.first_scale, enabled=self.switch("amp") == "fp16")
 
     def step(self, losses: Mapping[str, Tensor], *optimizers: Optimizer) -> bool:
         """Step all optimisers or none, as the guard says of their unscaled gradients; return what it said."""
