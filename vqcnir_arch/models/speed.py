@@ -70,7 +70,8 @@ class SpeedSwitches:
             yield
         except RuntimeError as error:
             if self.switch("compile") and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+                reason = " ".join(lines[:2]) or type(error).__name__  # which backend, and what it said
                 raise UserError(
                     f"train: compile: torch.compile failed on this machine ({reason}): leave it off"
                 ) from error
