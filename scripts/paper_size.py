@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import vgg19
@@ -31,10 +32,24 @@ ROOT = Path(__file__).resolve().parents[1]
 CROP = 256
 
 
-def stage_model(option_file: str, folder: Path, device: str) -> Any:
-    """Build the model of a paper-scale option file with weights that stand in for the missing ones."""
+def write_stand_ins(folder: Path) -> None:
+    """Write random weights in place of VGG19's and the prior's."""
+    torch.save(vgg19(weights=None).features.state_dict(), folder / "vgg19.pth")
+    torch.save({"params": VQGANPrior().state_dict()}, folder / "prior.pth")
+
+
+def stage_model(option_file: str, folder: Path, device: str, **train: Any) -> Any:
+    """Build the model of a paper-scale option file with weights that stand in for the missing ones.
+
+    Args:
+        option_file: below the repository's root.
+        folder: where the stand-ins are.
+        device: `cpu` or `cuda`.
+        **train: options of `train:` that are other than in the file.
+    """
     options = read_options(ROOT / option_file)
     options |= {"is_train": True, "dist": False, "rank": 0, "world_size": 1, "num_gpu": int(device == "cuda")}
+    options["train"] |= train
     for block in ("perceptual_opt", "semantic_opt"):
         if block in options["train"]:
             options["train"][block]["weights"] = str(folder / "vgg19.pth")
@@ -51,19 +66,24 @@ def peak_memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def measure(title: str, option_file: str, folder: Path, device: str, batch: int, steps: int) -> None:
-    """Print median seconds per step and peak memory of one stage."""
-    model = stage_model(option_file, folder, device)
-    images = torch.rand(2, batch, 3, CROP, CROP, generator=torch.Generator().manual_seed(0))
+def step_seconds(model: Any, images: Tensor, device: str, steps: int, warm_up: int = 1) -> list[float]:
+    """Return the seconds of each step after those that warm up, on the same [2, B, 3, H, W] images."""
     seconds = []
-    for step in range(1, steps + 2):  # the first step warms up
+    for step in range(1, warm_up + steps + 1):
         model.feed_data({"lq": images[0] * 0.1, "gt": images[1]})
         start = time.perf_counter()
         model.optimize_parameters(step)
         if device == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    median = statistics.median(seconds[1:])
+    return seconds[warm_up:]
+
+
+def measure(title: str, option_file: str, folder: Path, device: str, batch: int, steps: int) -> None:
+    """Print median seconds per step and peak memory of one stage."""
+    model = stage_model(option_file, folder, device)
+    images = torch.rand(2, batch, 3, CROP, CROP, generator=torch.Generator().manual_seed(0))
+    median = statistics.median(step_seconds(model, images, device, steps))
     print(
         f"{title}: batch {batch} of {CROP}x{CROP}, {median:.2f} s/step ({1 / median:.2f} steps/s, median of {steps}), "
         f"peak memory {peak_memory(device):.1f} GB, losses "
@@ -92,8 +112,7 @@ def main() -> None:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        torch.save(vgg19(weights=None).features.state_dict(), folder / "vgg19.pth")
-        torch.save({"params": VQGANPrior().state_dict()}, folder / "prior.pth")
+        write_stand_ins(folder)
         arguments = (folder, known.device)
         if known.stage != "2":
             measure("stage I", "options/prior/train_prior.yml", *arguments, known.batch1, known.steps)

@@ -52,6 +52,14 @@ def test_same_as_one_process_with_the_doubled_batch(images, two, tmp_path):
         torch.testing.assert_close(tensor, saved[1][name], rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_micro_batches(images, two, tmp_path):
+    """Gradients are exchanged once per step, after the last micro-batch, to the same sums."""
+    train(options(images, train__grad_accumulation=2, train__channels_last=True), tmp_path, processes=2)
+    saved = [checkpoint(root, 8)["net_g_8.pth"]["params_ema"] for root in (tmp_path, two)]
+    for name, tensor in saved[0].items():
+        torch.testing.assert_close(tensor, saved[1][name], rtol=1e-3, atol=1e-4, msg=name)
+
+
 def test_every_image_is_validated_once_and_one_process_writes_the_log(two):
     folder = two / "experiments/run"
     assert len(list(folder.glob("visualization/val/*/*_8.png"))) == 3

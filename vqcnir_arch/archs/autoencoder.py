@@ -117,6 +117,9 @@ class VQAutoencoder(VQNetwork):
         self.generator = Generator(channels, res_blocks, norm_groups)
         self.out_conv = nn.Conv2d(channels[0], 3, 3, padding=1)
 
+    def big_blocks(self) -> list[nn.Module]:
+        return [*self.encoder.stages, *self.generator]
+
     def encode(self, x: Tensor) -> Codes:
         """Quantise the features of [B, 3, H, W] images whose size fits `size_multiple`."""
         return self.quantizer(self.before_quant(self.encoder(x)))

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.layers import at_least_float32
 from vqcnir_arch.errors import UserError
 
 VARIANTS = ("published", "paper")
@@ -45,7 +46,8 @@ def channel_attention(query: Tensor, key: Tensor, scale: Tensor | None) -> Tenso
         # sums over all pixels: in bfloat16 they would be wrong by more than the differences that softmax tells apart
         with torch.autocast(query.device.type, enabled=False):
             return (query.float() @ key.float().transpose(-2, -1) * query.shape[2] ** -0.5).softmax(dim=-1)
-    query, key = F.normalize(query, dim=-1), F.normalize(key, dim=-1)
+    # float16 has no room for normalize's epsilon
+    query, key = (F.normalize(at_least_float32(x), dim=-1) for x in (query, key))
     return (query @ key.transpose(-2, -1) * scale).softmax(dim=-1)
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
+from vqcnir_arch.archs.layers import at_least_float32
 from vqcnir_arch.errors import UserError
 
 TAPS = 9  # 3x3
@@ -41,15 +42,15 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
     # pixel centres to grid_sample's [-1, 1] with align_corners=False: -1 and 1 are the outer edges of the border pixels
     grid_y = (2 * (offset[:, :, 0] + row) + 1) / height - 1
     grid_x = (2 * (offset[:, :, 1] + column) + 1) / width - 1
-    grid = torch.stack((grid_x, grid_y), dim=-1).view(batch * groups, TAPS * height, width, 2)
+    grid = torch.stack((grid_x, grid_y), dim=-1).reshape(batch * groups, TAPS * height, width, 2)
 
     grouped = x.reshape(batch * groups, channels // groups, height, width)
     sampled = F.grid_sample(grouped, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    sampled = sampled.view(batch, groups, channels // groups, TAPS, height * width)
+    sampled = sampled.reshape(batch, groups, channels // groups, TAPS, height * width)
     sampled = sampled * mask.reshape(batch, groups, 1, TAPS, height * width)
     columns = sampled.reshape(batch, channels * TAPS, height * width)
-    out = torch.matmul(weight.view(weight.shape[0], -1), columns) + bias.view(1, -1, 1)
-    return out.view(batch, -1, height, width)
+    out = torch.matmul(weight.flatten(1), columns) + bias.view(1, -1, 1)
+    return out.reshape(batch, -1, height, width)
 
 
 class DeformConv2d(nn.Module):
@@ -83,9 +84,14 @@ class DeformConv2d(nn.Module):
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """Deform `x`, [B, C, H, W], by offsets predicted from `guide`, [B, C_guide, H, W]."""
-        prediction = self.conv_offset(guide)
+        # sampling positions need float32: in bfloat16 those beyond pixel 256 would be even numbers
+        tensors = (x, self.conv_offset(guide), self.weight, self.bias)
+        wide, prediction, weight, bias = (at_least_float32(tensor) for tensor in tensors)
         split = prediction.shape[1] // 3
         offset, mask = prediction[:, : 2 * split], prediction[:, 2 * split :].sigmoid()
-        if x.device.type == "cpu":
-            return deform_conv2d_grid_sample(x, offset, mask, self.weight, self.bias)
-        return deform_conv2d(x, offset, self.weight, self.bias, padding=1, mask=mask)
+        with torch.autocast(x.device.type, enabled=False):
+            if x.device.type == "cpu":
+                out = deform_conv2d_grid_sample(wide, offset, mask, weight, bias)
+            else:
+                out = deform_conv2d(wide, offset, weight, bias, padding=1, mask=mask)
+        return out.to(x.dtype)

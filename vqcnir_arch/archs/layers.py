@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,6 +19,11 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     if channels % groups:
         raise UserError(f"norm_groups {groups} does not divide {channels} channels")
     return nn.GroupNorm(groups, channels, eps=GROUP_NORM_EPS)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return float16 and bfloat16 as float32, for what autocast must not touch; wider numbers as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 class LayerNorm2d(nn.LayerNorm):

@@ -112,6 +112,10 @@ class VQNetwork(nn.Module):
         """Restore a batch whose size fits `size_multiple`; same contract as `forward`."""
         raise NotImplementedError
 
+    def big_blocks(self) -> list[nn.Module]:
+        """Return the parts that `train: checkpoint_blocks` computes twice to hold less memory; none inside another."""
+        return []
+
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     @classmethod

@@ -206,6 +206,11 @@ class VQCNIR(VQAutoencoder):
         super().load_state_dict(own)
         logger.info("%s: %d tensors start from the prior %s", type(self).__name__, len(tensors), path)
 
+    def big_blocks(self) -> list[nn.Module]:
+        decoder = self.decoder
+        levels = [*decoder.fusions.values(), *decoder.upsamples.values(), *decoder.blocks.values()]
+        return [*super().big_blocks(), *self.enhancer, *levels]
+
     def compute(self, x: Tensor, return_codes: bool = False) -> Any:
         """Restore night images; with `return_codes` give (image, codes)."""
         enhanced = self.enhancer(self.encoder(x))

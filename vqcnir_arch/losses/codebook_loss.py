@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.layers import at_least_float32
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import LOSS_REGISTRY, register
 
@@ -42,8 +43,9 @@ class CodebookLoss(nn.Module):
 
 def gram_matrix(features: Tensor) -> Tensor:
     """Return XᵀX / (H·W) of each map, X being its pixels: [B, d, H, W] to [B, d, d]."""
-    pixels = features.flatten(2)
-    return torch.bmm(pixels, pixels.transpose(1, 2)) / pixels.shape[2]
+    with torch.autocast(features.device.type, enabled=False):  # float16 would overflow before the division
+        pixels = at_least_float32(features).flatten(2)
+        return torch.bmm(pixels, pixels.transpose(1, 2)) / pixels.shape[2]
 
 
 @register(LOSS_REGISTRY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.models.sr_model import SRModel
@@ -16,12 +17,13 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.checkpoint import load_into, read_state_dict
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.models.code_usage import CodeUsage
+from vqcnir_arch.models.speed import SpeedSwitches, mean_of
 from vqcnir_arch.models.validation import Validation
 from vqcnir_arch.registry import ARCH_REGISTRY, lookup, names
 from vqcnir_arch.training import SafeTraining
 
 
-class VQModel(SafeTraining, Validation, SRModel):
+class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
     """Trains a network with a codebook on BasicSR's loop; subclasses say what the generator's losses are.
 
     Every loss is there when its block stands in `train:`. With a `gan_opt` there is a discriminator `network_d`.
@@ -145,33 +147,45 @@ class VQModel(SafeTraining, Validation, SRModel):
         raise NotImplementedError
 
     def optimize_parameters(self, current_iter: int) -> None:
+        updates_g = current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        with self.compile_errors():
+            losses = self.generator_losses(updates_g)
+        if "gan_opt" in self.losses:
+            losses.update(self.discriminator_losses())
+        self.log_dict = self.reduce_loss_dict(losses)
+        stepping = [self.optimizer_g] if updates_g else []
+        if "gan_opt" in self.losses:
+            stepping.append(self.optimizer_d)
+        if self.step(losses, *stepping) and self.ema_decay > 0:
+            self.model_ema(decay=self.ema_decay)
+
+    def generator_losses(self, updates_g: bool) -> dict[str, Tensor]:
+        """Compute the generator's losses and, if it is updated, add their gradients; keep its output."""
         with_gan = "gan_opt" in self.losses
         if with_gan:
             self.net_d.requires_grad_(False)
-        self.optimizer_g.zero_grad()
-        self.output, codes, losses = self.generator_forward()
-        if codes.indices is not None:
-            self.code_usage.add(codes.indices)
-
-        stepping = []
-        if current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters:
-            for block, name in (("pixel_opt", "l_pix"), ("perceptual_opt", "l_percep")):
-                if block in self.losses:
-                    losses[name] = self.image_loss(block)
-            if with_gan:
-                losses["l_g_gan"] = self.losses["gan_opt"](self.net_d(self.output), True, is_disc=False)
-            sum(losses.values()).backward()
-            stepping.append(self.optimizer_g)
-        if with_gan:
-            losses.update(self.discriminator_losses())
-            stepping.append(self.optimizer_d)
-
-        self.log_dict = self.reduce_loss_dict(losses)
-        if self.may_step(losses, *stepping):
-            for optimizer in stepping:
-                optimizer.step()
-            if self.ema_decay > 0:
-                self.model_ema(decay=self.ema_decay)
+        parts, outputs = [], []
+        for _ in self.micro_batches("lq", "gt"):
+            with self.autocast():
+                output, codes, losses = self.generator_forward()
+                self.output = output.float()
+                if updates_g:
+                    for block, name in (("pixel_opt", "l_pix"), ("perceptual_opt", "l_percep")):
+                        if block in self.losses:
+                            losses[name] = self.image_loss(block)
+                    if with_gan:
+                        prediction = self.net_d(self.output).float()
+                        losses["l_g_gan"] = self.losses["gan_opt"](prediction, True, is_disc=False)
+            if codes.indices is not None:
+                self.code_usage.add(codes.indices)
+            if updates_g:
+                self.backward(sum(losses.values()))
+            parts.append({name: loss.detach() for name, loss in losses.items()})
+            outputs.append(self.output.detach())
+        self.output = torch.cat(outputs)
+        return mean_of(parts)
 
     def image_loss(self, block: str) -> Tensor:
         """Compare output and ground truth; BasicSR's PerceptualLoss gives (perceptual, style), either may be None."""
@@ -181,17 +195,19 @@ class VQModel(SafeTraining, Validation, SRModel):
         return loss
 
     def discriminator_losses(self) -> dict[str, Tensor]:
-        """Hinge (or other) loss on real, then on restored images; their gradients are ready for the step."""
+        """Hinge (or other) loss on real, then on restored images; their gradients are added."""
         self.net_d.requires_grad_(True)
-        self.optimizer_d.zero_grad()
-        losses = {}
-        for name, images, is_real in (("real", self.gt, True), ("fake", self.output.detach(), False)):
-            prediction = self.net_d(images)
-            loss = self.losses["gan_opt"](prediction, is_real, is_disc=True)
-            loss.backward()
-            losses[f"l_d_{name}"] = loss
-            losses[f"out_d_{name}"] = prediction.detach().mean()
-        return losses
+        found = {}
+        for name, images, is_real in (("real", "gt", True), ("fake", "output", False)):
+            parts = []
+            for _ in self.micro_batches(images):
+                with self.autocast():
+                    prediction = self.net_d(getattr(self, images)).float()
+                    loss = self.losses["gan_opt"](prediction, is_real, is_disc=True)
+                self.backward(loss)
+                parts.append({f"l_d_{name}": loss.detach(), f"out_d_{name}": prediction.detach().mean()})
+            found.update(mean_of(parts))
+        return found
 
     def model_ema(self, decay: float = 0.999) -> None:
         """Average the parameters; buffers follow as they are (BasicSR leaves them at their first values)."""

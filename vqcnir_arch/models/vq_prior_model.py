@@ -52,14 +52,15 @@ class VQPriorModel(VQModel):
     def restart_unused_codes(self) -> None:
         """Give every code that no feature chose since the last time the place of a random feature of this batch.
 
-        Ours, off by default: a short training with the plain codebook loss leaves most codes unused for good.
+        Ours, off by default: a short training with the plain codebook loss leaves most codes unused for good. With
+        micro-batches the feature is one of the last of them.
         """
         codebook = self.get_bare_model(self.net_g).quantizer.codebook
         counts = self.usage_since_restart.counts
         if self.opt["dist"]:
             torch.distributed.all_reduce(counts)
         self.usage_since_restart.counts = None
-        rows = self.codes.features.permute(0, 2, 3, 1).flatten(0, 2)
+        rows = self.codes.features.permute(0, 2, 3, 1).flatten(0, 2).to(codebook.dtype)
         unused = (counts == 0).nonzero().flatten()[: len(rows)]
         codebook[unused] = rows[torch.randperm(len(rows), device=rows.device)[: len(unused)]]
         for moment in self.optimizer_g.state[codebook].values():
@@ -69,9 +70,10 @@ class VQPriorModel(VQModel):
             torch.distributed.broadcast(codebook, src=0)
 
     def resumable_state(self) -> dict[str, Any]:
-        return {"usage_since_restart": self.usage_since_restart.counts}
+        return {**super().resumable_state(), "usage_since_restart": self.usage_since_restart.counts}
 
     def load_resumable_state(self, state: dict[str, Any]) -> None:
+        super().load_resumable_state(state)
         counts = state["usage_since_restart"]
         self.usage_since_restart.counts = None if counts is None else counts.to(self.device)
 

@@ -12,7 +12,7 @@ from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepResta
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.options.contradictions import training_contradictions
+from vqcnir_arch.options.contradictions import training_contradictions, unknown_switches
 from vqcnir_arch.options.schema import Experiment, Section
 from vqcnir_arch.registry import (
     ARCH_REGISTRY,
@@ -229,6 +229,8 @@ class Checker:
             self.findings.append(f"model_type: {error}")
             return
         sections = [options.get(name) for name in ("train", "network_g", "path")]
+        if is_train and isinstance(options.get("train"), dict) and not getattr(model, "has_speed_switches", False):
+            self.findings += unknown_switches(options["train"], options["model_type"])
         if is_train and hasattr(model, "contradictions") and all(isinstance(section, dict) for section in sections):
             self.findings.extend(model.contradictions(options))
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from vqcnir_arch.errors import nearest
+from vqcnir_arch.options.schema import TrainSection
+
+SPEED_SWITCHES = ("amp", "channels_last", "compile", "grad_accumulation", "checkpoint_blocks")
 
 
 def training_contradictions(options: dict[str, Any]) -> list[str]:
     """Return findings, one line each; values of a wrong type are left to the check of types."""
     train = options.get("train") or {}
     found = schedule_contradictions(train.get("scheduler"), train.get("total_iter"))
+    found += speed_contradictions(options)
     val = options.get("val") or {}
     key, metrics = val.get("key_metric"), val.get("metrics") or {}
     if key and key not in metrics:
@@ -34,3 +40,24 @@ def schedule_contradictions(block: Any, total_iter: Any) -> list[str]:
     if readable and sum(periods) < total_iter:
         found.append(f"{where}: periods end at iteration {sum(periods)}, train: total_iter is {total_iter}")
     return found
+
+
+def speed_contradictions(options: dict[str, Any]) -> list[str]:
+    """Return what keeps the speed switches from working here."""
+    train, found = options.get("train") or {}, []
+    data = (options.get("datasets") or {}).get("train")
+    batch = data.get("batch_size_per_gpu") if isinstance(data, dict) else None
+    parts = train.get("grad_accumulation", 1)
+    if isinstance(batch, int) and isinstance(parts, int) and parts > 0 and batch % parts:
+        found.append(f"train: grad_accumulation: batch_size_per_gpu {batch} does not split into {parts} equal parts")
+    on_gpu = options.get("num_gpu") != 0 and torch.cuda.is_available()
+    if train.get("amp") == "bf16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+        found.append("train: amp: this GPU has no bfloat16: use fp16 or none")
+    return found
+
+
+def unknown_switches(train: dict[str, Any], model: str) -> list[str]:
+    """Return the speed switches that are on, which a model that is not ours would not see."""
+    off = {name: TrainSection.model_fields[name].default for name in SPEED_SWITCHES}
+    switched = [name for name in off if train.get(name, off[name]) != off[name]]
+    return [f"train: {name}: {model} does not have it, only the models of this library do" for name in switched]

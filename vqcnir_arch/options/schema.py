@@ -49,6 +49,19 @@ class TrainSection(Section):
     max_skipped_steps: PositiveInt = Field(
         20, description="the run ends when so many steps in a row have a non-finite loss or gradient"
     )
+    amp: Literal["none", "bf16", "fp16"] = Field(
+        "none",
+        description="precision of forward passes and losses: float32, bfloat16, or float16 with loss scaling (an "
+        "overflow is a skipped step; slow on a CPU); the code search stays in float32",
+    )
+    channels_last: bool = Field(False, description="memory format of the networks and images, for tensor cores")
+    compile: bool = Field(False, description="torch.compile of network_g; the first iterations take minutes")
+    grad_accumulation: PositiveInt = Field(
+        1, description="split each batch into so many micro-batches, one optimiser step for all: less memory"
+    )
+    checkpoint_blocks: bool = Field(
+        False, description="compute the big blocks of network_g again in the backward pass: less memory, more time"
+    )
     pixel_opt: Block | None = Field(None, description="pixel loss, e.g. L1Loss")
     perceptual_opt: Block | None = Field(None, description="VGG19PerceptualLoss or LPIPSLoss")
     gan_opt: Block | None = Field(None, description="GANLoss")
