@@ -12,6 +12,7 @@ USAGE = """usage: vqcnir VERB ...
 
   train -opt FILE [--root DIR]    train by an option file
   test -opt FILE [--root DIR]     test by an option file
+  inspect FILE ...                say what an option file would train, or what a checkpoint is
   demo [--out DIR] [--seed N]     train a small VQCNIR on real photographs and show what it does
 
 Each verb has --help."""
@@ -23,9 +24,16 @@ def demo(arguments: Sequence[str]) -> None:
     demo_main(arguments)
 
 
+def inspect(arguments: Sequence[str]) -> None:
+    from vqcnir_arch.inspection import main as inspect_main
+
+    inspect_main(arguments)
+
+
 VERBS: dict[str, Callable[[Sequence[str]], object]] = {
     "train": lambda arguments: run("train", arguments),
     "test": lambda arguments: run("test", arguments),
+    "inspect": inspect,
     "demo": demo,
 }
 

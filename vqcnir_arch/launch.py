@@ -39,11 +39,14 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     known = parser.parse_args(arguments)
 
     from vqcnir_arch.options import check_options, preflight, read_options
+    from vqcnir_arch.options.unchecked import unchecked_blocks
     from vqcnir_arch.pipeline_fixes import command_line, launcher_fixes
     from vqcnir_arch.training.stop import Stopped
 
     is_train = pipeline == "train"
     options = check_options(read_options(known.opt, known.force_yml), is_train)
+    for note in unchecked_blocks(options):
+        print(f"vqcnir: note: {note}", file=sys.stderr)
     root = Path(known.root).expanduser().resolve()
     preflight(options, is_train, root)
 

@@ -33,8 +33,7 @@ def preflight(options: dict[str, Any], is_train: bool, root: Path) -> None:
         for name, dataset in options["datasets"].items():
             phase = name.split("_")[0]
             if is_train or phase == "test":
-                block = {**copy.deepcopy(dataset), "phase": phase, "scale": options.get("scale", 1)}
-                check_dataset(name, block, metrics)
+                check_dataset(name, dataset, options)
         if is_train and options["path"].get("resume_state"):
             state = below(root, options["path"]["resume_state"])
             section("path: resume_state", read_training_state, state)
@@ -71,9 +70,11 @@ def section(where: str, function: Any, *arguments: Any, **keywords: Any) -> Any:
         raise UserError(f"{where}: {type(error).__name__}: {reason}") from error
 
 
-def check_dataset(name: str, options: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """Build a data set and read its first sample."""
+def check_dataset(name: str, block: dict[str, Any], experiment: dict[str, Any]) -> int:
+    """Build a data set of an experiment, read its first sample, and return how many it has."""
     where = f"datasets: {name}"
+    options = {**copy.deepcopy(block), "phase": name.split("_")[0], "scale": experiment.get("scale", 1)}
+    metrics = (experiment.get("val") or {}).get("metrics") or {}
     dataset = section(where, lookup(DATASET_REGISTRY, options["type"]), options)
     size = section(where, len, dataset)
     if size == 0:
@@ -92,6 +93,7 @@ def check_dataset(name: str, options: dict[str, Any], metrics: dict[str, Any]) -
         for metric in metrics.values():
             if needs_ground_truth(metric):
                 raise UserError(f"{metric['type']} needs a ground truth, but data set '{options['name']}' has none")
+    return size
 
 
 def check_network(options: dict[str, Any], label: str) -> None:
