@@ -156,8 +156,8 @@ def describe(report: Report) -> str:
         lines.append(f"  {report.gmacs:.1f} GMAC at {COUNTED_SIZE} x {COUNTED_SIZE}")
     if report.memory_gb is not None:
         lines.append(
-            f"  a training step holds about {report.memory_gb:.1f} GB for network_g in float32 (weights, gradients, Adam, "
-            "what autograd saves; without discriminator, losses and work space)"
+            f"  a training step holds about {report.memory_gb:.1f} GB for network_g in float32 (weights, gradients, "
+            "Adam, what autograd saves; without discriminator, losses and work space)"
         )
     lines += [f"  {line}" for line in (*report.data, *(f"note: {note}" for note in report.notes))]
     return "\n".join(lines) + "\n"

@@ -45,10 +45,10 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
 
     is_train = pipeline == "train"
     options = check_options(read_options(known.opt, known.force_yml), is_train)
-    for note in unchecked_blocks(options):
-        print(f"vqcnir: note: {note}", file=sys.stderr)
     root = Path(known.root).expanduser().resolve()
     preflight(options, is_train, root)
+    for note in unchecked_blocks(options):
+        print(f"vqcnir: note: {note}", file=sys.stderr)
 
     only_root = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     only_root.add_argument("--root")
