@@ -437,6 +437,7 @@ def make_model(make_tiny, tmp_path):
             "scale": 1,
             "network_g": network,
             "path": {"models": str(tmp_path), "training_states": str(tmp_path)},
+            "logger": {"print_freq": 1, "save_checkpoint_freq": 1, "use_tb_logger": False},
             "train": {
                 "total_iter": 10,
                 "optim_g": {"type": "Adam", "lr": 1e-3},
