@@ -62,7 +62,9 @@ ROWS = {
     ),
     "printed_upsample": Row("D's upsampling as supplement table 1 prints it (in no table)", upsample="bilinear"),
     "quantizer_sinca": Row(
-        "VQCNIR + SinCA, eq. 6 of SinCA", quantizer=f"{{type: SinCA, {TRANSFORMER}}}", loss=QUANTIZED
+        "VQCNIR + SinCA, eq. 6 of SinCA (not one of its hosts: reproduces no table row)",
+        quantizer=f"{{type: SinCA, {TRANSFORMER}}}",
+        loss=QUANTIZED,
     ),
     "quantizer_cross_attention": Row(
         "VQCNIR + CA of SinCA table 4", quantizer=f"{{type: CrossAttention, {TRANSFORMER}}}", loss=QUANTIZED
@@ -81,10 +83,12 @@ ROWS = {
         loss=TOKEN,
     ),
     "quantizer_vr": Row(
-        "VQCNIR + VR", quantizer="{type: VectorRegression, weights: real, head: conv}", loss=HQ_FEATURE
+        "VQCNIR + VR (its page prints no numbers: reproduces no table row)",
+        quantizer="{type: VectorRegression, weights: real, head: conv}",
+        loss=HQ_FEATURE,
     ),
     "quantizer_vr_softmax": Row(
-        "VQCNIR + soft assignment, which VR is set against",
+        "VQCNIR + soft assignment, which VR is set against (reproduces no table row)",
         quantizer="{type: VectorRegression, weights: softmax, head: conv}",
         loss=HQ_FEATURE,
     ),
