@@ -78,7 +78,7 @@ ROWS = {
         loss=TOKEN,
     ),
     "quantizer_code_prediction_self_attention": Row(
-        "VQCNIR + code prediction on self-attention",
+        "VQCNIR + code prediction on self-attention (reproduces no table row)",
         quantizer=f"{{type: CodePrediction, attention: SelfAttention, {TRANSFORMER}}}",
         loss=TOKEN,
     ),
