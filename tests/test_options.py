@@ -303,3 +303,10 @@ def test_force_reads_yaml_values(tmp_path):
 def test_names_leave_basicsrs_suffix_out():
     assert "UNetDiscriminatorSN" in names(ARCH_REGISTRY)
     assert "UNetDiscriminatorSN_basicsr" not in names(ARCH_REGISTRY)
+
+
+@pytest.mark.parametrize("name", ["datasets", "path", "train", "val", "logger"])
+def test_section_of_another_shape(name):
+    content = {**read(TRAIN), name: 3}
+    with pytest.raises(UserError, match=rf"{name}: input should be a valid dict.*got 3"):
+        check_options(content, is_train=True)

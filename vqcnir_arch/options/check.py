@@ -56,7 +56,9 @@ def check_options(options: dict[str, Any], is_train: bool) -> dict[str, Any]:
     """
     checker = Checker()
     checked = checker.section(Experiment, options, "")
-    checker.experiment(checked, is_train)
+    shapes = [checked.get(name) for name in ("datasets", "path", "train", "val", "logger")]
+    if all(shape is None or isinstance(shape, dict) for shape in shapes):  # else the finding is there already
+        checker.experiment(checked, is_train)
     if checker.findings:
         raise UserError("\n".join(checker.findings))
     return checked
