@@ -1,47 +1,42 @@
-"""The `vqcnir` command."""
+"""The `vqcnir` command: one table of verbs, each a `main(arguments)` in a module that is imported when it is called."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.launch import exit_with_one_line, run
-
-USAGE = """usage: vqcnir VERB ...
-
-  train -opt FILE [--root DIR]    train by an option file
-  test -opt FILE [--root DIR]     test by an option file
-  inspect FILE ...                say what an option file would train, or what a checkpoint is
-  demo [--out DIR] [--seed N]     train a small VQCNIR on real photographs and show what it does
-
-Each verb has --help."""
+from vqcnir_arch.launch import exit_with_one_line
 
 
-def demo(arguments: Sequence[str]) -> None:
-    from vqcnir_arch.demo import main as demo_main
+class Verb(NamedTuple):
+    """Where a verb's function stands, and what the usage says of it."""
 
-    demo_main(arguments)
-
-
-def inspect(arguments: Sequence[str]) -> None:
-    from vqcnir_arch.inspection import main as inspect_main
-
-    inspect_main(arguments)
+    function: str
+    usage: str
+    help: str
 
 
-VERBS: dict[str, Callable[[Sequence[str]], object]] = {
-    "train": lambda arguments: run("train", arguments),
-    "test": lambda arguments: run("test", arguments),
-    "inspect": inspect,
-    "demo": demo,
+VERBS = {
+    "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
+    "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
+    "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
+    "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"),
 }
+
+
+def usage() -> str:
+    """Return the command's help text."""
+    lines = [f"  {name + ' ' + verb.usage:<40}{verb.help}" for name, verb in VERBS.items()]
+    return "\n".join(["usage: vqcnir VERB ...", "", *lines, "", "Each verb has --help."])
 
 
 def dispatch(arguments: Sequence[str]) -> None:
     """Run the verb that `arguments` begin with."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE)
+        print(usage())
         return
     if arguments[0] in ("-V", "--version"):
         import vqcnir_arch
@@ -50,7 +45,8 @@ def dispatch(arguments: Sequence[str]) -> None:
         return
     if arguments[0] not in VERBS:
         raise UserError(f"there is no verb '{arguments[0]}'{nearest(arguments[0], VERBS)}")
-    VERBS[arguments[0]](arguments[1:])
+    module, _, function = VERBS[arguments[0]].function.partition(":")
+    getattr(importlib.import_module(f"vqcnir_arch.{module}"), function)(arguments[1:])
 
 
 def main() -> None:

@@ -71,6 +71,16 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
         sys.exit(status)
 
 
+def train(arguments: Sequence[str]) -> None:
+    """Train by an option file; see `run`."""
+    run("train", arguments)
+
+
+def test(arguments: Sequence[str]) -> None:
+    """Test by an option file; see `run`."""
+    run("test", arguments)
+
+
 def exit_with_one_line(function: Callable[[], object]) -> None:
     """Call a command; print a `UserError` as one line per finding and exit with status 2."""
     try:
