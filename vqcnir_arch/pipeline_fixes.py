@@ -27,10 +27,11 @@ from vqcnir_arch.checkpoint import read_training_state
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
-from vqcnir_arch.training.checkpoints import below, newest_checkpoint, read_checkpoint, remove_leftovers
+from vqcnir_arch.training.checkpoints import below, newest_checkpoint, read_checkpoint
 from vqcnir_arch.training.distributed import from_first, init_processes
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.run import TrainingRun
+from vqcnir_arch.whole_files import remove_leftovers
 
 
 @contextlib.contextmanager

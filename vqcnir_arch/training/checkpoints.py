@@ -6,7 +6,6 @@ removed first, so that a state means that its networks are there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,48 +14,13 @@ import torch
 
 from vqcnir_arch.checkpoint import load_file, read_training_state
 from vqcnir_arch.errors import UserError
-
-TEMPORARY = ".{}.saving"
+from vqcnir_arch.whole_files import whole_file
 
 
 def write_whole(path: Path, content: Any) -> None:
-    """`torch.save` so that at any moment either the old file or the new one is there, also after a power failure.
-
-    Raises:
-        UserError: the file cannot be written; what was there before is untouched.
-    """
-    temporary = path.with_name(TEMPORARY.format(path.name))
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError | RuntimeError):
-            raise UserError(f"'{path}' cannot be saved: {reason(error)}") from error
-        raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def reason(error: BaseException | None) -> str:
-    """Say why a write failed; torch's own RuntimeError hides the system's error in its chain."""
-    first = error
-    while error is not None:
-        if isinstance(error, OSError) and error.strerror:
-            return error.strerror
-        error = error.__cause__ or error.__context__
-    return str(first).splitlines()[0] if str(first) else type(first).__name__
+    """`torch.save` of a file that is whole or not there; same errors as `whole_file`."""
+    with whole_file(path) as file:
+        torch.save(content, file)
 
 
 def below(root: Path, name: str) -> Path:
@@ -108,13 +72,6 @@ def newest_checkpoint(
     if skipped:
         raise UserError("\n".join([*skipped, f"no checkpoint in '{states}' can be used: train without --auto_resume"]))
     return None, None, skipped
-
-
-def remove_leftovers(*folders: Path) -> None:
-    """Remove the unfinished files of a run that was killed while it saved."""
-    for folder in folders:
-        for path in folder.glob(TEMPORARY.format("*")):
-            path.unlink(missing_ok=True)
 
 
 def remove_old(states: Path, models: Path, keep: int, newest: int) -> None:
