@@ -35,6 +35,8 @@ setup(
         "timm>=1.0",
         "opencv-python",
         "numpy",
+        "pillow>=10.1",
+        "safetensors",
         "pyyaml",
         "pydantic>=2.11",
         "tqdm",

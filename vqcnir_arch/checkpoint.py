@@ -6,11 +6,13 @@ import inspect
 import logging
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file as load_safetensors
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork, decode_options
@@ -18,7 +20,8 @@ from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.registry import ARCH_REGISTRY
 
 WRAPPERS = ("params_ema", "params", "state_dict")
-PREFIXES = ("module.", "_orig_mod.")
+PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.")
+SAFETENSORS = ".safetensors"
 logger = logging.getLogger("basicsr")
 
 
@@ -34,14 +37,27 @@ def existing_file(path: str | os.PathLike[str], what: str) -> Path:
     raise UserError(f"{what} '{path}' does not exist{nearest(path.name, (p.name for p in path.parent.iterdir()))}")
 
 
+def is_compressed(path: Path) -> bool:
+    """Whether a file is a zip archive with compressed records, of which a few MB can fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist())
+    except zipfile.BadZipFile:
+        return False
+
+
 def load_file(path: str | os.PathLike[str], what: str) -> Any:
-    """Return what `torch.save` wrote to a file, on the CPU; nothing in it is executed (`weights_only`).
+    """Return what `torch.save` or safetensors wrote to a file, on the CPU; nothing in it is executed (`weights_only`).
 
     Raises:
         UserError: the file is missing, truncated, or of another kind; the message calls it `what`.
     """
     path = existing_file(path, what)
+    if is_compressed(path):
+        raise UserError(f"{what} '{path}' is a compressed archive, which torch.save never writes: it is not read")
     try:
+        if path.suffix == SAFETENSORS:
+            return load_safetensors(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{what} '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
@@ -66,7 +82,7 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     """Read the tensors of a checkpoint, unwrapped and without the prefixes of DDP and torch.compile.
 
     Args:
-        path: a `.pth` file. Nothing in it is executed (`weights_only`).
+        path: a `.pth`, `.pt`, `.ckpt` or `.safetensors` file. Nothing in it is executed (`weights_only`).
         param_key: which wrapper to take; default: the first of `params_ema`, `params`, `state_dict` that is there,
             else the file's root. A file that has only another of the three is read all the same.
 

@@ -22,6 +22,11 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
     "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
+    "convert": Verb(
+        "convert:main",
+        "SOURCE TARGET [--layout published]",
+        "write a checkpoint as safetensors or in the published layout",
+    ),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
 }

@@ -1,0 +1,80 @@
+"""`vqcnir convert`: a checkpoint in another file format or in the published layout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+import vqcnir_arch
+from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork
+from vqcnir_arch.checkpoint import SAFETENSORS, load_network
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.whole_files import whole_file
+
+ENDINGS = (SAFETENSORS, ".pth", ".pt", ".ckpt")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Convert a checkpoint, ours or published, to safetensors or `.pth`, with our tensor names or the published ones.
+
+    Raises:
+        UserError: the file is not a checkpoint, the target exists, or the published layout cannot hold its options.
+    """
+    parser = argparse.ArgumentParser(prog="vqcnir convert", description=main.__doc__.splitlines()[0])
+    parser.add_argument("source", help="checkpoint")
+    parser.add_argument("target", help=f"file to write, its ending says the format: {', '.join(ENDINGS)}")
+    parser.add_argument("--layout", choices=["ours", "published"], default="ours", help="names of the tensors")
+    parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
+    known = parser.parse_args(arguments)
+
+    target = Path(known.target).expanduser()
+    if target.suffix not in ENDINGS:
+        raise UserError(f"'{target}' has the ending '{target.suffix}'{nearest(target.suffix, ENDINGS)}")
+    if target.exists() and not known.overwrite:
+        raise UserError(f"'{target}' exists already: choose another name or add --overwrite")
+    net = load_network(known.source)
+    state = published_state_dict(net) if known.layout == "published" else dict(net.state_dict())
+    with whole_file(target) as file:
+        if target.suffix == SAFETENSORS:
+            file.write(save({name: tensor.contiguous() for name, tensor in state.items()}, metadata(net)))
+        else:
+            torch.save({"params": state}, file)
+    print(f"{target}: {type(net).__name__}, {len(state)} tensors, {known.layout} layout")
+
+
+def metadata(net: VQNetwork) -> dict[str, str]:
+    """Return what a safetensors file says of its network in its header."""
+    return {
+        "format": "pt",
+        "arch": type(net).__name__,
+        "options": json.dumps(net.options, sort_keys=True),
+        "stage": "prior" if net.is_prior else "restoration",
+        "version": vqcnir_arch.__version__,
+    }
+
+
+def published_state_dict(net: VQNetwork) -> dict[str, Tensor]:
+    """Return the network's tensors, the same bytes, under the names that its authors' code has.
+
+    Tensors that their files carry without using them are not there.
+
+    Raises:
+        UserError: the network has options that the published layout cannot express.
+    """
+    state = {net.published_name(name): tensor for name, tensor in net.state_dict().items() if name != EXTRA_STATE}
+    found = net.published_options({name: tensor.shape for name, tensor in state.items()})
+    if found is None:
+        raise UserError(
+            f"this {type(net).__name__} has no published layout: its tensors are {', '.join(state)[:80]}..."
+        )
+    found = json.loads(json.dumps(net.complete_options(found)))
+    for name, value in json.loads(json.dumps(net.options)).items():
+        if name not in net.runtime_options and found[name] != value:
+            raise UserError(f"the published layout cannot hold {name}: {value} of this {type(net).__name__}")
+    return state
