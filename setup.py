@@ -44,6 +44,9 @@ setup(
         "matplotlib",
         "tensorboard",
     ],
-    extras_require={"test": ["pytest", "ruff"]},
+    extras_require={
+        "spandrel": ["spandrel>=0.4"],
+        "test": ["pytest", "ruff", "spandrel>=0.4"],
+    },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )
