@@ -22,6 +22,7 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
     "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
+    "restore": Verb("restoration.command:main", "PHOTO ... -w FILE -o DIR", "restore photographs, folders or videos"),
     "convert": Verb(
         "convert:main",
         "SOURCE TARGET [--layout published]",

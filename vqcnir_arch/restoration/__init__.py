@@ -1,0 +1,5 @@
+"""Restoring photographs with a checkpoint: the `restore` command and its Python side."""
+
+from vqcnir_arch.restoration.inference import choose_device, restore, restore_tensor
+
+__all__ = ["choose_device", "restore", "restore_tensor"]

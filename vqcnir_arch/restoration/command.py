@@ -1,0 +1,174 @@
+"""`vqcnir restore`: photographs and videos through a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.padding import PADDING_RULES
+from vqcnir_arch.checkpoint import load_network
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.inference import PRECISIONS, choose_device, restore, restore_tensor
+from vqcnir_arch.restoration.inputs import Task, find_tasks
+from vqcnir_arch.restoration.photo import FORMATS, Photo, read_photo, write_photo
+from vqcnir_arch.restoration.video import restore_video
+from vqcnir_arch.whole_files import make_folder, remove_leftovers
+
+MOST_FAILURES = 100
+"""The exit status is the number of files that failed, up to this."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Restore photographs and videos with a checkpoint, ours or published.
+
+    The exit status is the number of files that failed, at most 100.
+
+    Raises:
+        UserError: nothing could be started: no such input, checkpoint or device.
+    """
+    known = parse(arguments)
+    out = Path(known.out).expanduser()
+    tasks = find_tasks(known.inputs, out, known.suffix, f".{known.format}" if known.format != "auto" else None)
+    net = load_network(known.weights, choose_device(known.device))
+    if net.is_prior:
+        raise UserError(f"checkpoint '{known.weights}' is a prior (stage I): it restores nothing, expected stage II")
+    net.padding = known.padding
+    make_folder(out)
+    remove_leftovers(*{task.target.parent for task in tasks})
+    waiting = [task for task in tasks if not (known.skip_existing and task.target.exists())]
+    run = Run(net, known.precision, known.batch, known.compare, known.max_megapixels)
+    with tqdm(total=len(waiting), unit="file", disable=known.quiet) as run.bar:
+        run.restore_all(waiting)
+    done = len(waiting) - len(run.failed)
+    print(f"{done} restored to {out}, {len(tasks) - len(waiting)} skipped, {len(run.failed)} failed")
+    if run.failed:
+        sys.exit(min(len(run.failed), MOST_FAILURES))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="vqcnir restore", description=main.__doc__.splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("inputs", nargs="+", help="files, folders or patterns; photographs or videos")
+    parser.add_argument("-w", "--weights", required=True, help="checkpoint, published or ours")
+    parser.add_argument("-o", "--out", required=True, help="folder of the results")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network, by autocast")
+    parser.add_argument("--padding", choices=PADDING_RULES, default="exact", help="published: for published numbers")
+    parser.add_argument("--batch", type=positive, default=1, help="photographs of one size that go together")
+    parser.add_argument("--format", choices=["auto", *(e[1:] for e in FORMATS)], default="auto", help="of the results")
+    parser.add_argument("--suffix", default="", help="added to the names of the results")
+    parser.add_argument("--skip-existing", action="store_true", help="leave results that are there")
+    parser.add_argument("--compare", action="store_true", help="also write NAME_compare.png, before beside after")
+    parser.add_argument("--max-megapixels", type=float, default=100, help="refuse larger photographs (default: 100)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser.parse_args(arguments)
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
+    return int(text)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+class Run:
+    """Restores files; one that fails is said and counted, the others go on."""
+
+    bar: tqdm
+
+    def __init__(self, net: VQNetwork, precision: str, batch: int, compare: bool, max_megapixels: float) -> None:
+        self.net, self.precision, self.batch, self.compare = net, precision, batch, compare
+        self.max_megapixels = max_megapixels
+        self.failed: list[Task] = []
+
+    def restore_all(self, tasks: Sequence[Task]) -> None:
+        """Restore photographs in batches of equal size, videos one by one."""
+        for group in self.groups([task for task in tasks if not task.is_video]):
+            self.photos(group)
+            self.bar.update(len(group))
+        for task in tasks:
+            if task.is_video:
+                with self.counted(task):
+                    self.video(task)
+                self.bar.update()
+
+    @contextmanager
+    def counted(self, task: Task) -> Iterator[None]:
+        """Say and count what the user can mend, and go on."""
+        try:
+            yield
+        except UserError as error:
+            self.failed.append(task)
+            tqdm.write(f"vqcnir: error: {error}", file=sys.stderr)
+
+    def groups(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, Photo]]]:
+        """Read photographs and yield neighbours of equal size together."""
+        group: list[tuple[Task, Photo]] = []
+        for task in tasks:
+            photo = None
+            with self.counted(task):
+                photo = read_photo(task.source, self.max_megapixels)
+            if photo is None:
+                self.bar.update()
+                continue
+            if group and (len(group) == self.batch or group[0][1].rgb.shape != photo.rgb.shape):
+                yield group
+                group = []
+            group.append((task, photo))
+        if group:
+            yield group
+
+    def photos(self, group: list[tuple[Task, Photo]]) -> None:
+        """Restore and write photographs of one size; where they need too much memory together, one by one."""
+        images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
+        try:
+            restored = restore_tensor(self.net, images, self.precision)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            restored = None
+        if restored is None and len(group) > 1:
+            for entry in group:
+                self.photos([entry])
+            return
+        for i, (task, photo) in enumerate(group):
+            with self.counted(task):
+                if restored is None:
+                    size = f"{images.shape[3]} x {images.shape[2]}"
+                    raise UserError(f"image '{task.source}' ({size}) needs more memory than there is")
+                self.write(task, photo, restored[i].permute(1, 2, 0).numpy())
+
+    def write(self, task: Task, photo: Photo, image: np.ndarray) -> None:
+        """Write a restored image as its photograph was, and the comparison."""
+        make_folder(task.target.parent)
+        if self.compare:
+            pair = np.concatenate((photo.rgb, image), axis=1)
+            write_photo(task.target.with_name(f"{task.target.stem}_compare.png"), Photo(pair, icc=photo.icc))
+        write_photo(task.target, replace(photo, rgb=image))
+
+    def video(self, task: Task) -> None:
+        """Restore a video."""
+        make_folder(task.target.parent)
+        with tqdm(desc=task.source.name, unit="frame", leave=False, disable=self.bar.disable) as bar:
+
+            def frame(image: np.ndarray) -> np.ndarray:
+                bar.update()
+                return restore(self.net, image, self.precision)
+
+            restore_video(task.source, task.target, frame)

@@ -1,0 +1,93 @@
+"""A network on arrays and tensors: precision, device, batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.errors import UserError, nearest
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return a device by name; `auto` is the GPU where there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+@torch.inference_mode()
+def restore_tensor(net: VQNetwork, images: Tensor, precision: str = "fp32") -> Tensor:
+    """Restore images.
+
+    Args:
+        net: a restoration network in eval mode.
+        images: [B, 3, H, W] or [3, H, W], RGB in [0, 1], on any device.
+        precision: `fp32`, or `bf16`/`fp16` by autocast; the code search stays in float32.
+
+    Returns:
+        The restored images, clamped to [0, 1], float32, on the device of `images`, of the same rank.
+
+    Raises:
+        UserError: wrong shape or values, or an unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision '{precision}' is unknown{nearest(precision, PRECISIONS)}")
+    if images.dim() not in (3, 4) or images.shape[-3] != 3:
+        raise UserError(f"expected images as [B, 3, H, W] or [3, H, W], got {list(images.shape)}")
+    if not torch.isfinite(images).all():
+        raise UserError("the image holds NaN or infinite values")
+    parameter = next(net.parameters())
+    batch = images.reshape(-1, *images.shape[-3:]).to(parameter.device, parameter.dtype)
+    dtype = PRECISIONS[precision]
+    with torch.autocast(parameter.device.type, dtype=dtype) if dtype else nullcontext():
+        restored = net(batch)
+    restored = restored.float().clamp(0, 1)
+    return restored.reshape(*images.shape[:-3], *restored.shape[-3:]).to(images.device)
+
+
+def restore(
+    net: VQNetwork, images: np.ndarray | Sequence[np.ndarray] | Tensor, precision: str = "fp32"
+) -> np.ndarray | Tensor | list[np.ndarray]:
+    """Restore an image or several, in the kind that they came in.
+
+    Args:
+        net: a restoration network, e.g. from `vqcnir_arch.load_network`.
+        images: a tensor as of `restore_tensor`; an array [H, W, 3], RGB, uint8, uint16 or float in [0, 1]; or a list of
+            such arrays.
+        precision: as of `restore_tensor`.
+
+    Returns:
+        The same kind, shape (times `net.scale`) and dtype.
+
+    Raises:
+        UserError: wrong shape, dtype or values.
+    """
+    if isinstance(images, Tensor):
+        return restore_tensor(net, images, precision)
+    if not isinstance(images, np.ndarray):
+        return [restore(net, image, precision) for image in images]
+    if images.ndim != 3 or images.shape[2] != 3:
+        raise UserError(f"expected an array [H, W, 3], got {list(images.shape)}")
+    is_integer = images.dtype in (np.uint8, np.uint16)
+    if not is_integer and not np.issubdtype(images.dtype, np.floating):
+        raise UserError(f"expected uint8, uint16 or floats in [0, 1], got {images.dtype}")
+    top = np.iinfo(images.dtype).max if is_integer else 1
+    tensor = torch.from_numpy(images.astype(np.float32) / top).permute(2, 0, 1)
+    restored = restore_tensor(net, tensor, precision).permute(1, 2, 0).numpy() * top
+    return (np.round(restored) if is_integer else restored).astype(images.dtype)

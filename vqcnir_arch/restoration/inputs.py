@@ -1,0 +1,85 @@
+"""Which files `vqcnir restore` reads and where their results go."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.restoration.photo import FORMATS
+
+VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
+
+
+class Task(NamedTuple):
+    """A file to restore and the file to write."""
+
+    source: Path
+    target: Path
+
+    @property
+    def is_video(self) -> bool:
+        return self.source.suffix.lower() in VIDEO_ENDINGS
+
+
+def find_tasks(inputs: Sequence[str], out: Path, suffix: str = "", ending: str | None = None) -> list[Task]:
+    """List the photographs and videos behind file names, folders and glob patterns.
+
+    Args:
+        inputs: files, folders (read with all folders below them) or patterns such as `night/**/*.jpg`.
+        out: folder of the results; what stands below a folder keeps its place in it.
+        suffix: added to the names of the results.
+        ending: of the resulting photographs, such as `.png`; None keeps each file's own.
+
+    Raises:
+        UserError: an input does not exist or holds no image, or two results would be the same file, or a result its own
+            source.
+    """
+    tasks: dict[Path, Task] = {}
+    for given in inputs:
+        for path, place in expand(given):
+            kept = ending is None or path.suffix.lower() in VIDEO_ENDINGS
+            target = out / place.with_name(f"{place.stem}{suffix}{place.suffix if kept else ending}")
+            if target in tasks and tasks[target].source != path:
+                raise UserError(f"'{tasks[target].source}' and '{path}' would both be written to '{target}'")
+            if target.resolve() == path.resolve():
+                raise UserError(f"'{path}' would be overwritten by its result: choose another --out or a --suffix")
+            tasks[target] = Task(path, target)
+    return list(tasks.values())
+
+
+def expand(given: str) -> list[tuple[Path, Path]]:
+    """Return (path, place below the folder of the results) of what one argument means."""
+    path = Path(given).expanduser()
+    if path.is_dir():
+        found = images_among(sorted(path.rglob("*")))
+        if not found:
+            raise UserError(f"folder '{path}' has no images or videos (looked for {', '.join(endings())} below it)")
+        return [(file, file.relative_to(path)) for file in found]
+    if path.is_file():
+        return [(path, Path(path.name))]  # a file that is named is tried, whatever its ending
+    if glob.has_magic(given):
+        found = images_among(Path(match) for match in sorted(glob.glob(str(path), recursive=True)))
+        if not found:
+            raise UserError(f"no image or video matches '{given}'")
+        fixed = Path(*path.parts[: first_magic(path)])
+        return [(file, file.relative_to(fixed)) for file in found]
+    beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UserError(f"'{given}' does not exist{nearest(path.name, beside) if len(beside) < 200 else ''}")
+
+
+def first_magic(path: Path) -> int:
+    """Return the position of the first part of a pattern that has a wildcard."""
+    return next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
+
+
+def endings() -> tuple[str, ...]:
+    """Return the endings that are looked for in folders."""
+    return (*FORMATS, *VIDEO_ENDINGS)
+
+
+def images_among(paths: Iterable[Path]) -> list[Path]:
+    """Return the visible files with the ending of an image or video."""
+    return [p for p in paths if p.suffix.lower() in endings() and not p.name.startswith(".") and p.is_file()]

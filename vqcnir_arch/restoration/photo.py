@@ -1,0 +1,181 @@
+"""Photographs of any kind as float RGB, and back into a file of the same kind."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import ExifTags, Image
+
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.whole_files import reason, whole_file
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+DEEP = ("PNG", "TIFF")
+"""Formats that hold 16 bit per channel."""
+QUALITY = 95
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: x.swapaxes(0, 1)[:, ::-1],
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: x.swapaxes(0, 1)[::-1],
+}
+"""What EXIF's orientation tag asks for, by its value."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An upright photograph and what its file says beside the colours.
+
+    Attributes:
+        rgb: [H, W, 3], float32 in [0, 1], in the colour space of the file; grey is repeated.
+        alpha: [H, W], float32 in [0, 1], or None.
+        grey: whether the file has no colours.
+        bits: 8 or 16 per channel.
+        icc: colour profile, or None; colours are not converted, so it holds for the result as well.
+        exif: EXIF block without orientation, or None.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = None
+    grey: bool = False
+    bits: int = 8
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+
+def read_photo(path: Path, max_megapixels: float = 100) -> Photo:
+    """Read a photograph, turned upright as its EXIF orientation says.
+
+    Raises:
+        UserError: the file is missing, broken, animated, larger than `max_megapixels`, or not an image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PIL warns of large files, which we refuse by our own limit
+            with Image.open(path) as image:
+                check_header(image, path, max_megapixels)
+                image.load()  # reads to the end: only this finds truncated files
+                exif = image.getexif()
+                orientation = exif.pop(ExifTags.Base.Orientation, 1)
+                pixels, bits, grey = deep_pixels(path, image) or shallow_pixels(image)
+                icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
+    except UserError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError, cv2.error) as error:
+        raise UserError(f"image '{path}' cannot be read: {said(error)}") from error
+    pixels = np.ascontiguousarray(UPRIGHT.get(orientation, lambda x: x)(pixels))
+    alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
+    return Photo(pixels[..., :3], alpha, grey, bits, icc, exif.tobytes() if len(exif) else None)
+
+
+def said(error: Exception) -> str:
+    """Return a reader's error as a few words, without the path that it may repeat."""
+    text = reason(error)
+    return "not an image" if "cannot identify" in text else text
+
+
+def check_header(image: Image.Image, path: Path, max_megapixels: float) -> None:
+    """Refuse what is not one photograph of a size that we take, before any pixel is decoded."""
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        raise UserError(
+            f"image '{path}' has {megapixels:.0f} megapixels ({image.width} x {image.height}), "
+            f"more than --max-megapixels {max_megapixels:g}"
+        )
+    if getattr(image, "n_frames", 1) > 1:
+        raise UserError(f"image '{path}' holds {image.n_frames} pictures (animated or several pages), expected one")
+
+
+def deep_pixels(path: Path, image: Image.Image) -> tuple[np.ndarray, int, bool] | None:
+    """Read 16-bit and float files, of which PIL keeps 8 bit; None for others."""
+    if image.format not in DEEP:
+        return None
+    raw = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if raw is None or raw.dtype == np.uint8:
+        return None
+    if raw.dtype == np.uint16:
+        pixels = raw.astype(np.float32) / 65535
+    elif np.issubdtype(raw.dtype, np.floating):
+        if not np.isfinite(raw).all():
+            raise UserError(f"image '{path}' holds NaN or infinite values")
+        pixels = raw.astype(np.float32).clip(0, 1)
+    else:
+        raise UserError(f"image '{path}' holds {raw.dtype}, expected 8 or 16 bit, or floats in [0, 1]")
+    if pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2), 16, True
+    order = [2, 1, 0, 3][: pixels.shape[2]]  # OpenCV's BGR(A)
+    return pixels[..., order], 16, False
+
+
+def shallow_pixels(image: Image.Image) -> tuple[np.ndarray, int, bool]:
+    """Return an 8-bit image of any PIL mode as [H, W, 3 or 4] in [0, 1]; bits; whether it is grey."""
+    grey = image.mode in ("1", "L", "LA", "La")
+    has_alpha = image.has_transparency_data
+    return np.asarray(image.convert("RGBA" if has_alpha else "RGB"), np.float32) / 255, 8, grey
+
+
+def write_photo(path: Path, photo: Photo) -> None:
+    """Write a photograph; the ending says the format. A format without alpha or 16 bit drops them.
+
+    Raises:
+        UserError: the ending is unknown, or the file cannot be written; what was there before is untouched.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"'{path}' has the ending '{path.suffix}' (known: {', '.join(FORMATS)})")
+    file_format = FORMATS[path.suffix.lower()]
+    pixels = photo.rgb.mean(axis=2, keepdims=True) if photo.grey else photo.rgb
+    if photo.alpha is not None and file_format not in ("JPEG", "BMP"):
+        pixels = np.concatenate((pixels, photo.alpha[..., None]), axis=2)
+    deep = photo.bits == 16 and file_format in DEEP
+    top, dtype = (65535, np.uint16) if deep else (255, np.uint8)
+    pixels = np.round(pixels.clip(0, 1) * top).astype(dtype)
+    content = encode_deep(pixels, photo, file_format) if deep else encode_shallow(pixels, photo, file_format)
+    with whole_file(path) as file:
+        file.write(content)
+
+
+def encode_shallow(pixels: np.ndarray, photo: Photo, file_format: str) -> bytes:
+    """Return [H, W, 1-4] uint8 as a file, with profile and EXIF."""
+    options = {"quality": QUALITY} if file_format in ("JPEG", "WEBP") else {}
+    if photo.icc is not None:
+        options["icc_profile"] = photo.icc
+    if photo.exif is not None and file_format != "BMP":
+        options["exif"] = photo.exif
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def encode_deep(pixels: np.ndarray, photo: Photo, file_format: str) -> bytes:
+    """Return [H, W, 1-4] uint16 as a PNG or TIFF file with its profile."""
+    if file_format == "TIFF":
+        buffer = io.BytesIO()
+        colours = "minisblack" if pixels.shape[2] < 3 else "rgb"
+        extra = ["unassalpha"] if pixels.shape[2] in (2, 4) else None
+        squeezed = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+        tifffile.imwrite(buffer, squeezed, photometric=colours, extrasamples=extra, iccprofile=photo.icc)
+        return buffer.getvalue()
+    if pixels.shape[2] == 2:  # OpenCV has no grey with alpha
+        pixels = pixels[..., [0, 0, 0, 1]]
+    bgr = np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] > 1 else pixels)
+    kinds, blocks = ([cv2.IMAGE_METADATA_ICCP], [np.frombuffer(photo.icc, np.uint8)]) if photo.icc else ([], [])
+    _, content = cv2.imencodeWithMetadata(".png", bgr, kinds, blocks)
+    return content.tobytes()
