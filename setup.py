@@ -36,6 +36,7 @@ setup(
         "opencv-python>=4.12",
         "numpy",
         "pillow>=10.1",
+        "psutil",
         "safetensors",
         "pyyaml",
         "pydantic>=2.11",

@@ -60,6 +60,24 @@ def test_names(weights, photos, tmp_path):
     assert written(tmp_path / "glob") == ["sub/c.png", "sub/d.png"]
 
 
+@pytest.mark.parametrize("how", [("--tile", "8"), ("--memory", "auto")], ids=str)
+def test_strips_give_the_same_photograph(weights, photos, tmp_path, capsys, monkeypatch, how):
+    restore(weights, tmp_path / "whole", photos)
+    if how[0] == "--memory":
+        monkeypatch.setattr("vqcnir_arch.restoration.command.fits_whole", lambda *_: False)
+        how = ()
+    restore(weights, tmp_path / "strips", photos, *how)
+    for name in written(tmp_path / "whole"):
+        whole, strips = (np.asarray(Image.open(tmp_path / f / name)).astype(int) for f in ("whole", "strips"))
+        assert abs(whole - strips).max() <= 1
+
+
+def test_limit_that_is_too_low(weights, photos, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        restore(weights, tmp_path / "out", photos / "a.png", "--memory", "0.1")
+    assert "need a limit of at least" in capsys.readouterr().err
+
+
 def test_one_bad_file_stops_nothing(weights, photos, tmp_path, capsys):
     (photos / "broken.png").write_bytes(b"no image")
     (photos / "cut.png").write_bytes((photos / "a.png").read_bytes()[:200])

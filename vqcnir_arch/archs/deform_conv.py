@@ -23,16 +23,17 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
     It holds a column buffer of 9·C·H·W numbers.
 
     Args:
-        x: features, [B, C, H, W].
+        x: features, [B, C, H₀, W].
         offset: [B, 2·G·9, H, W], for each offset group and tap (row-major) dy, then dx, in pixels.
         mask: [B, G·9, H, W].
         weight: [C', C, 3, 3].
         bias: [C'].
 
     Returns:
-        [B, C', H, W].
+        [B, C', H, W]. H is H₀, or where only some rows are wanted, theirs, with offsets that count from the first of x.
     """
-    batch, channels, height, width = x.shape
+    batch, channels, input_height, _ = x.shape
+    height, width = offset.shape[-2:]
     groups = mask.shape[1] // TAPS
     offset = offset.reshape(batch * groups, TAPS, 2, height, width)
 
@@ -40,11 +41,11 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
     row = torch.arange(height, device=x.device, dtype=x.dtype).view(1, height, 1) + (tap // 3 - 1)
     column = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, width) + (tap % 3 - 1)
     # pixel centres to grid_sample's [-1, 1] with align_corners=False: -1 and 1 are the outer edges of the border pixels
-    grid_y = (2 * (offset[:, :, 0] + row) + 1) / height - 1
+    grid_y = (2 * (offset[:, :, 0] + row) + 1) / input_height - 1
     grid_x = (2 * (offset[:, :, 1] + column) + 1) / width - 1
     grid = torch.stack((grid_x, grid_y), dim=-1).reshape(batch * groups, TAPS * height, width, 2)
 
-    grouped = x.reshape(batch * groups, channels // groups, height, width)
+    grouped = x.reshape(batch * groups, channels // groups, input_height, width)
     sampled = F.grid_sample(grouped, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     sampled = sampled.reshape(batch, groups, channels // groups, TAPS, height * width)
     sampled = sampled * mask.reshape(batch, groups, 1, TAPS, height * width)

@@ -20,6 +20,8 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.inference import PRECISIONS, choose_device, restore, restore_tensor
 from vqcnir_arch.restoration.inputs import Task, find_tasks
 from vqcnir_arch.restoration.photo import FORMATS, Photo, read_photo, write_photo
+from vqcnir_arch.restoration.strips.network import is_supported, parts
+from vqcnir_arch.restoration.tiling import GB, fits_whole, restore_within
 from vqcnir_arch.restoration.video import restore_video
 from vqcnir_arch.whole_files import make_folder, remove_leftovers
 
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     make_folder(out)
     remove_leftovers(*{task.target.parent for task in tasks})
     waiting = [task for task in tasks if not (known.skip_existing and task.target.exists())]
-    run = Run(net, known.precision, known.batch, known.compare, known.max_megapixels)
+    run = Run(net, known)
     with tqdm(total=len(waiting), unit="file", disable=known.quiet) as run.bar:
         run.restore_all(waiting)
     done = len(waiting) - len(run.failed)
@@ -66,6 +68,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network, by autocast")
     parser.add_argument("--padding", choices=PADDING_RULES, default="exact", help="published: for published numbers")
     parser.add_argument("--batch", type=positive, default=1, help="photographs of one size that go together")
+    parser.add_argument(
+        "--tile", type=tile, default="auto", metavar="auto|off|N",
+        help="auto: photographs too large for --memory go in strips, with the same result; N: strips of N rows, always",
+    )  # fmt: skip
+    parser.add_argument("--memory", type=float, default=4, help="GB that the process may hold on a CPU (default: 4)")
+    parser.add_argument("--scratch", help="folder for feature maps that do not fit (default: the system's)")
     parser.add_argument("--format", choices=["auto", *(e[1:] for e in FORMATS)], default="auto", help="of the results")
     parser.add_argument("--suffix", default="", help="added to the names of the results")
     parser.add_argument("--skip-existing", action="store_true", help="leave results that are there")
@@ -82,6 +90,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def tile(text: str) -> str | int:
+    """Parse `auto`, `off` or a number of rows."""
+    return text if text in ("auto", "off") else positive(text)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
@@ -92,9 +105,8 @@ class Run:
 
     bar: tqdm
 
-    def __init__(self, net: VQNetwork, precision: str, batch: int, compare: bool, max_megapixels: float) -> None:
-        self.net, self.precision, self.batch, self.compare = net, precision, batch, compare
-        self.max_megapixels = max_megapixels
+    def __init__(self, net: VQNetwork, settings: argparse.Namespace) -> None:
+        self.net, self.settings = net, settings
         self.failed: list[Task] = []
 
     def restore_all(self, tasks: Sequence[Task]) -> None:
@@ -123,11 +135,11 @@ class Run:
         for task in tasks:
             photo = None
             with self.counted(task):
-                photo = read_photo(task.source, self.max_megapixels)
+                photo = read_photo(task.source, self.settings.max_megapixels)
             if photo is None:
                 self.bar.update()
                 continue
-            if group and (len(group) == self.batch or group[0][1].rgb.shape != photo.rgb.shape):
+            if group and (len(group) == self.settings.batch or group[0][1].rgb.shape != photo.rgb.shape):
                 yield group
                 group = []
             group.append((task, photo))
@@ -135,29 +147,65 @@ class Run:
             yield group
 
     def photos(self, group: list[tuple[Task, Photo]]) -> None:
-        """Restore and write photographs of one size; where they need too much memory together, one by one."""
+        """Restore and write photographs of one size; those that are too large together one by one, then in strips."""
         images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
-        try:
-            restored = restore_tensor(self.net, images, self.precision)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            restored = None
+        restored = self.whole(images)
         if restored is None and len(group) > 1:
             for entry in group:
                 self.photos([entry])
             return
         for i, (task, photo) in enumerate(group):
             with self.counted(task):
-                if restored is None:
-                    size = f"{images.shape[3]} x {images.shape[2]}"
-                    raise UserError(f"image '{task.source}' ({size}) needs more memory than there is")
-                self.write(task, photo, restored[i].permute(1, 2, 0).numpy())
+                image = self.strips(task, images) if restored is None else restored[i]
+                self.write(task, photo, image.permute(1, 2, 0).numpy())
+
+    def whole(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Restore images at once; None where they are too large for that."""
+        tile, on_cpu = self.settings.tile, next(self.net.parameters()).device.type == "cpu"
+        if tile not in ("auto", "off"):
+            return None
+        too_large = on_cpu and is_supported(self.net) and not fits_whole(self.net, images, self.settings.memory * GB)
+        if tile == "auto" and too_large:
+            return None
+        try:
+            return restore_tensor(self.net, images, self.settings.precision)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+
+    def strips(self, task: Task, image: torch.Tensor) -> torch.Tensor:
+        """Restore one image in strips, on the CPU and in float32."""
+        if self.settings.tile == "off" or not is_supported(self.net):
+            size = f"{image.shape[3]} x {image.shape[2]}"
+            raise UserError(f"image '{task.source}' ({size}) needs more memory than there is")
+        device = next(self.net.parameters()).device
+        rows = self.settings.tile if isinstance(self.settings.tile, int) else None
+        with tqdm(
+            desc=task.source.name, total=parts(self.net), unit="part", leave=False, disable=self.bar.disable
+        ) as bar:
+            result = restore_within(
+                self.net.cpu(),
+                image,
+                self.settings.memory * GB,
+                rows,
+                Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
+                announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
+                progress=bar.update,
+            )
+        self.net.to(device)
+        if result.near_ties:
+            positions = result.indices.numel()
+            tqdm.write(
+                f"{task.source}: {result.near_ties} of {positions} codes were near ties: rounding may choose others",
+                file=sys.stderr,
+            )
+        return result.image[0].clamp(0, 1)
 
     def write(self, task: Task, photo: Photo, image: np.ndarray) -> None:
         """Write a restored image as its photograph was, and the comparison."""
         make_folder(task.target.parent)
-        if self.compare:
+        if self.settings.compare:
             pair = np.concatenate((photo.rgb, image), axis=1)
             write_photo(task.target.with_name(f"{task.target.stem}_compare.png"), Photo(pair, icc=photo.icc))
         write_photo(task.target, replace(photo, rgb=image))
@@ -169,6 +217,6 @@ class Run:
 
             def frame(image: np.ndarray) -> np.ndarray:
                 bar.update()
-                return restore(self.net, image, self.precision)
+                return restore(self.net, image, self.settings.precision)
 
             restore_video(task.source, task.target, frame)
