@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
+from matplotlib import style
 from plotly import graph_objects as go
-from plotly.colors import qualitative
 
 from vqcnir_arch.report.curves import Curve
 from vqcnir_arch.report.experiments import Experiment
@@ -15,7 +15,7 @@ from vqcnir_arch.report.results import Results
 
 POINTS = 2000
 """Of a curve, at most; the page says so."""
-COLOURS = qualitative.Safe  # can be told apart by the colour-blind, too
+COLOURS = style.library["tableau-colorblind10"]["axes.prop_cycle"].by_key()["color"]
 GROUPS = {
     "Validation": ("metrics/",),
     "Losses": ("losses/",),
@@ -70,7 +70,7 @@ def scatter(results: Sequence[Results], x: str, y: str) -> Markup:
     for index, each in enumerate(results):
         names = [name for name in each.values[x] if name in each.values[y]]
         points = {axis: [each.values[axis][name] for name in names] for axis in (x, y)}
-        marker = {"color": colour(index), "size": 7, "opacity": 0.55}
+        marker = {"color": colour(index), "size": 7, "opacity": 0.7}
         style = {"mode": "markers", "name": each.name}
         figure.add_trace(go.Scatter(x=points[x], y=points[y], text=names, marker=marker, **style))
     for index, each in enumerate(results):
@@ -87,8 +87,8 @@ def finished(figure: go.Figure, title: str, x_title: str) -> Markup:
     """Return a figure as JSON that may stand in a page; the page's script adds the colours of its theme."""
     figure.update_layout(
         template="none", title={"text": title, "font": {"size": 14}, "x": 0.02}, showlegend=False, hovermode="closest",
-        margin={"l": 56, "r": 12, "t": 36, "b": 40}, xaxis={"title": {"text": x_title, "font": {"size": 11}}},
-        font={"size": 11},
+        margin={"l": 56, "r": 12, "t": 36, "b": 44}, font={"size": 11, "family": "system-ui, sans-serif"},
+        xaxis={"title": {"text": x_title, "font": {"size": 11}, "standoff": 6}},
     )  # fmt: skip
     figure.update_yaxes(exponentformat="power")
     return Markup(figure.to_json())  # plotly escapes <, > and / in it

@@ -146,10 +146,8 @@ def measure(results: Results, truths: Mapping[str, Path], limit: int) -> None:
     Raises:
         UserError: an image is broken, or has another size than its truth.
     """
-    from tqdm import tqdm
-
-    import vqcnir_arch  # noqa: F401  makes BasicSR importable on a current stack
     from basicsr.metrics import calculate_psnr, calculate_ssim
+    from tqdm import tqdm
 
     names = sorted(results.files)
     count = min(limit, len(names))
