@@ -22,8 +22,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--tb", metavar="DIR", help="folder of the event files (default: tb_logger beside experiments)")
     parser.add_argument(
         "--results", metavar="NAME=DIR", nargs="+", action="extend", default=[],
-        help="restored images <video>/<frame>.png, or results/NAME of a test; per_image.csv in DIR is used",
+        help="restored images <video>/<frame>.png, or results/NAME of a test; with the values of `vqcnir evaluate`",
     )  # fmt: skip
+    parser.add_argument("--protocol", metavar="NAME", help="which evaluation's values, where there are several")
     parser.add_argument("--gt", metavar="DIR", help="ground truths of the results")
     parser.add_argument("--lq", metavar="DIR", help="inputs of the results")
     parser.add_argument(
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rank", metavar="METRIC", help="what makes an image good (default: PSNR)")
     parser.add_argument(
         "--measure", metavar="N", type=count, default=100,
-        help="images to measure of each results folder without per_image.csv, evenly spread (default: 100)",
+        help="images to measure of each results folder without values, evenly spread (default: 100)",
     )  # fmt: skip
     parser.add_argument("--out", default="report.html", help="the page (default: report.html)")
     known = parser.parse_args(arguments)
@@ -64,11 +65,11 @@ def make_report(known: argparse.Namespace) -> None:
     if out.is_dir():
         raise UserError(f"--out '{out}' is a folder, expected a file such as '{out / 'report.html'}'")
     if not known.results:
-        for flag in ("gt", "lq", "crop", "rank"):
+        for flag in ("gt", "lq", "crop", "rank", "protocol"):
             if getattr(known, flag):
                 raise UserError(f"--{flag} is about results: add --results NAME=DIR")
     experiments = read_experiments(known.experiments, known.tb)
-    results = read_results(known.results)
+    results = read_results(known.results, known.protocol)
     truths = read_side(known.gt, "--gt", results) if known.gt else None
     inputs = read_side(known.lq, "--lq", results) if known.lq else None
     for each in results:

@@ -86,7 +86,12 @@ def read_experiment(folder: Path, events: str | None = None, only: bool = True) 
         inside = sorted(log.parent.name for log in folder.glob("*/t*_*.log"))
         hint = f" (below it there are: {', '.join(dict.fromkeys(inside))})" if inside else ""
         raise UserError(f"'{folder}' is no experiment: it holds neither train_*.log nor test_*.log{hint}")
-    texts = [log.read_text(encoding="utf-8", errors="replace") for log in logs[kind]]
+    try:
+        texts = [log.read_text(encoding="utf-8", errors="replace") for log in logs[kind]]
+        option_files = sorted(folder.glob("*.y*ml"))
+        files = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in option_files}
+    except OSError as error:
+        raise UserError(f"'{error.filename}' cannot be read: {error.strerror}") from error
     stamps = _STAMP.findall("".join(texts))
     if not stamps:
         raise UserError(f"'{logs[kind][-1]}' is no log of BasicSR: no line of it begins with a date and 'INFO: '")
@@ -94,7 +99,7 @@ def read_experiment(folder: Path, events: str | None = None, only: bool = True) 
     experiment = Experiment(
         name=folder.name, folder=folder, kind=kind, began=began, ended=ended,
         options=read_options_of_log(texts[-1]),
-        files={f.name: f.read_text(encoding="utf-8", errors="replace") for f in sorted(folder.glob("*.y*ml"))},
+        files=files,
         versions=read_versions(texts[-1]),
         metrics=read_metrics("".join(texts)),
     )  # fmt: skip

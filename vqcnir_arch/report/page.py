@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -108,7 +109,7 @@ def result_table(results: Sequence[Results]) -> dict[str, list[tuple[str, bool]]
 
 
 def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write files so that either all of them are whole or none is there anew.
+    """Write files: none is in its place before all of them are whole.
 
     Raises:
         UserError: a file cannot be written.
@@ -125,4 +126,5 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
         raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
     finally:
         for file in temporary.values():
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                file.unlink()

@@ -13,7 +13,9 @@ import numpy as np
 from vqcnir_arch.data.files import existing_folder, find_images, read_image, size
 from vqcnir_arch.errors import UserError, nearest
 
-PER_IMAGE = "per_image.csv"
+PER_IMAGE = ("per_image.csv", "images.csv")
+NO_METRICS = ("image", "video", "notes")
+"""Columns of such a table that hold text."""
 LOWER_IS_BETTER = ("lpips", "niqe", "brisque", "pi", "fid", "dists", "ilniqe")
 
 Values = dict[str, dict[str, float]]
@@ -51,8 +53,12 @@ def lower_is_better(metric: str) -> bool:
     return metric.lower().split("_")[0] in LOWER_IS_BETTER
 
 
-def read_results(entries: Sequence[str]) -> list[Results]:
+def read_results(entries: Sequence[str], protocol: str | None = None) -> list[Results]:
     """Find the images of `NAME=DIR` (or `DIR`, named like the folder) entries, and their values where they were kept.
+
+    Args:
+        entries: the folders.
+        protocol: the evaluation whose values count, where there are several.
 
     Raises:
         UserError: one line for each entry that is wrong; or the folders hold different images.
@@ -63,8 +69,11 @@ def read_results(entries: Sequence[str]) -> list[Results]:
         name, _, folder = entry.rpartition("=")
         try:
             path = existing_folder(Path(folder).expanduser(), f"--results {name or folder}:")
-            results = Results(name or path.resolve().name, path, find_images(image_folder(path)))
-            read_per_image(results)
+            images = image_folder(path)
+            results = Results(name or path.resolve().name, images, find_images(images))
+            values = find_values(images, path, protocol)
+            if values is not None:
+                read_values(results, values)
             if results.name in (other.name for other in found):
                 raise UserError(f"--results: two folders are named '{results.name}': give NAME=DIR")
             found.append(results)
@@ -87,37 +96,68 @@ def image_folder(folder: Path) -> Path:
     visualization = folder / "visualization"
     if not visualization.is_dir():
         return folder
-    datasets = sorted(path.name for path in visualization.iterdir() if path.is_dir())
+    datasets = sorted(path.name for path in visualization.iterdir() if path.is_dir() and not value_file(path))
     if len(datasets) != 1:
-        choice = f"name one of {', '.join(datasets)}" if datasets else "it is empty: was save_img on?"
-        raise UserError(f"'{visualization}' holds {len(datasets)} data sets, expected one: {choice}")
+        choice = f"name one of {', '.join(datasets)}" if datasets else "was save_img on?"
+        raise UserError(f"'{visualization}' holds images of {len(datasets)} data sets, expected one: {choice}")
     return visualization / datasets[0]
 
 
-def read_per_image(results: Results) -> None:
-    """Take the values of `per_image.csv`, which `vqcnir evaluate` writes, if it stands in the folder.
+def value_file(folder: Path) -> Path | None:
+    """Return the table of per-image values in a folder, if there is one."""
+    return next((folder / name for name in PER_IMAGE if (folder / name).is_file()), None)
+
+
+def find_values(images: Path, given: Path, protocol: str | None) -> Path | None:
+    """Return the per-image values of results: in one of their folders, or `<images>_<protocol>/` beside the images.
+
+    Raises:
+        UserError: there are several, or none of that protocol.
+    """
+    beside = {
+        path.name.removeprefix(f"{images.name}_"): file
+        for path in sorted(images.resolve().parent.glob(f"{images.name}_*"))
+        if (file := value_file(path))
+    }
+    if protocol is not None:
+        if protocol not in beside:
+            raise UserError(
+                f"there are no values of protocol '{protocol}' beside '{images}'{nearest(protocol, beside)}"
+            )
+        return beside[protocol]
+    own = value_file(images) or value_file(given)
+    if own is None and len(beside) > 1:
+        raise UserError(f"'{images}' was evaluated more than once: name a --protocol of {', '.join(beside)}")
+    return own or next(iter(beside.values()), None)
+
+
+def read_values(results: Results, path: Path) -> None:
+    """Take the values of a table that `vqcnir evaluate` wrote: a column `image`, and one for each metric.
 
     Raises:
         UserError: it is no such table, or does not name the images of the folder.
     """
-    path = results.folder / PER_IMAGE
-    if not path.is_file():
-        return
-    with open(path, encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file)
-        rows = list(table)
-    metrics = [column for column in table.fieldnames or () if column != "image"]
-    if "image" not in (table.fieldnames or ()) or not metrics:
-        raise UserError(f"'{path}': expected the columns image and one per metric, got {table.fieldnames}")
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file)
+            columns = list(table.fieldnames or [])
+            rows = list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"'{path}' cannot be read: {error}") from error
+    metrics = [column for column in columns if column not in NO_METRICS]
+    if "image" not in columns or not metrics:
+        raise UserError(
+            f"'{path}': expected a column image and one for each metric, got {', '.join(columns) or 'none'}"
+        )
     try:
         results.values = {m: {row["image"]: float(row[m] or "nan") for row in rows} for m in metrics}
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"'{path}' has a value that is no number: {error}") from error
     unknown = sorted({row["image"] for row in rows} - results.files.keys())
     if unknown or len(rows) != len(results.files):
         what = f"{listed(unknown)} without a file" if unknown else "expected one row each"
         raise UserError(f"'{path}' has {len(rows)} rows for {len(results.files)} images: {what}")
-    results.source = PER_IMAGE
+    results.source = str(path)
 
 
 def read_side(folder: str, flag: str, results: Sequence[Results]) -> dict[str, Path]:
@@ -170,9 +210,10 @@ def rank_metric(results: Results, wanted: str | None) -> str | None:
     Raises:
         UserError: the metric asked for was not measured.
     """
-    if wanted is not None and wanted not in results.values:
-        raise UserError(f"--rank: '{results.name}' has no values of '{wanted}'{nearest(wanted, results.values)}")
-    return wanted or next((m for m in results.values if m.startswith("psnr")), next(iter(results.values), None))
+    measured = results.means()
+    if wanted is not None and wanted not in measured:
+        raise UserError(f"--rank: '{results.name}' has no values of '{wanted}'{nearest(wanted, measured)}")
+    return wanted or next((m for m in measured if m.startswith("psnr")), next(iter(measured), None))
 
 
 def best_and_worst(results: Results, metric: str | None, count: int) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ function theme() {
 const charts = [...document.querySelectorAll(".chart")];
 for (const chart of charts) {
   const figure = JSON.parse(chart.querySelector("script").textContent);
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
   Plotly.newPlot(chart, figure.data, figure.layout, config).then(() => Plotly.relayout(chart, theme()));
 }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
