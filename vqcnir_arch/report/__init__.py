@@ -106,7 +106,7 @@ def collect_pictures(
         content["groups"][title] = [
             {
                 "name": name,
-                "shown": [pics.shown(version, image) for version, image in pics.read_versions(versions, name).items()],
+                "shown": [pics.shown(version, image) for version, image in pics.read_images(versions, name).items()],
                 "values": {each.name: {m: v[name] for m, v in each.values.items() if name in v} for each in results},
             }
             for name in names

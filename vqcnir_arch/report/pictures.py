@@ -45,7 +45,7 @@ def all_versions(
     return versions if truths is None else versions | {"ground truth": truths}
 
 
-def read_versions(versions: Versions, name: str) -> dict[str, np.ndarray]:
+def read_images(versions: Versions, name: str) -> dict[str, np.ndarray]:
     """Read all versions of an image.
 
     Raises:
@@ -117,7 +117,7 @@ def cut_versions(crop: Crop, versions: Versions) -> dict[str, np.ndarray]:
     Raises:
         UserError: it does not lie inside the image.
     """
-    images = read_versions(versions, crop.name)
+    images = read_images(versions, crop.name)
     height, width = next(iter(images.values())).shape[:2]
     if crop.x + crop.width > width or crop.y + crop.height > height:
         raise UserError(
