@@ -29,6 +29,7 @@ VERBS = {
         "write a checkpoint as safetensors or in the published layout",
     ),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
+    "report": Verb("report:main", "DIR ... [--results NAME=DIR ...]", "write one HTML page on runs and results"),
     "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
 }
 
