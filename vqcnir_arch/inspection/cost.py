@@ -19,7 +19,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.speed import checkpoint_blocks
 from vqcnir_arch.models.vq_restoration_model import VQRestorationModel
 from vqcnir_arch.options.preflight import named, section
-from vqcnir_arch.options.unchecked import model_class
+from vqcnir_arch.options.unchecked import is_own_loss, model_class
 from vqcnir_arch.registry import ARCH_REGISTRY, LOSS_REGISTRY, build, optimizers
 
 BYTES = 4  # of float32
@@ -31,7 +31,7 @@ class Memory:
     """Bytes that a training step holds at its peak, in float32."""
 
     weights: int
-    """Of all networks: generator, its EMA copy, discriminator, teacher, a perceptual loss."""
+    """Of all networks: generator, its EMA copy, discriminator, teacher, and those in losses."""
     gradients: int
     optimiser: int
     activations: int
@@ -66,6 +66,8 @@ def gmacs(options: dict[str, Any], size: int) -> float:
 def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory, list[str]]:
     """Estimate the memory of a training step: generator with image losses and discriminator, then discriminator.
 
+    With `num_gpu: 0` that of a CPU, where a deformable convolution keeps more, else that of a GPU; none is needed here.
+
     Args:
         options: a checked option file for training.
         crop: height and width of the ground truth.
@@ -76,14 +78,10 @@ def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory,
     """
     train, scale = options["train"], options.get("scale", 1)
     batch //= train.get("grad_accumulation", 1)
-    losses, left_out = {}, []
-    for key in IMAGE_LOSSES:
-        if train.get(key):
-            try:
-                losses[key] = section(f"train: {key}", build, LOSS_REGISTRY, train[key])
-            except UserError:
-                left_out.append(f"train: {key}, which cannot be built")
-    with fakes():
+    on_gpu = options["num_gpu"] != 0 and torch.backends.cuda.is_built()
+    losses, left_out = build_losses(options)
+    shares = {key: state_share(key, train[key]) for key in ("optim_g", "optim_d") if train.get(key)}
+    with fakes(), torch.device("cuda" if on_gpu else "cpu"):
         net_g = fake_network(options, "network_g").train()
         if train.get("checkpoint_blocks") and isinstance(net_g, VQNetwork):
             checkpoint_blocks(net_g)
@@ -92,24 +90,36 @@ def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory,
         copies = 2 if train.get("ema_decay") else 1
         weights = copies * size(net_g) + teacher_size(options, net_g) + sum(size(loss) for loss in losses.values())
         gradients = size(net_g, trainable=True)
-        optimiser = gradients * state_share(train["optim_g"])
-
-        def generator_step() -> list[Tensor]:
-            output = net_g(lq)
-            values = [loss(output, gt) for loss in losses.values()]
-            return [output, *values] if net_d is None else [output, *values, net_d(output)]
-
-        if net_d is None:
-            activations = section("network_g", saved_for_backward, generator_step)
-        else:
+        optimiser = gradients * shares["optim_g"]
+        activations = 0
+        if net_d is not None:
             weights += size(net_d)
             of_d = size(net_d, trainable=True)
             gradients += of_d
-            optimiser += of_d * state_share(train["optim_d"])
-            of_its_step = section("network_d", saved_for_backward, lambda: net_d(gt))
+            optimiser += of_d * shares["optim_d"]
+            activations = section("network_d", saved_for_backward, lambda: net_d(gt))
             net_d.requires_grad_(False)  # as in the generator's turn
-            activations = max(section("network_g", saved_for_backward, generator_step), of_its_step)
+
+        def generator_step() -> list[Tensor]:
+            output = net_g(lq)
+            # the losses' weights are real tensors on the CPU
+            values = [losses[key](output.cpu(), gt.cpu()) for key in IMAGE_LOSSES if key in losses]
+            return [output, *values] if net_d is None else [output, *values, net_d(output)]
+
+        activations = max(activations, section("network_g", saved_for_backward, generator_step))
     return Memory(weights, gradients, round(optimiser), activations), left_out
+
+
+def build_losses(options: dict[str, Any]) -> tuple[dict[str, nn.Module], list[str]]:
+    """Build the losses, whose weights may be large; also say which cannot be built."""
+    losses, left_out = {}, []
+    for key, block in options["train"].items():
+        if key.endswith("_opt") and block and not is_own_loss(options, key, block):
+            try:
+                losses[key] = section(f"train: {key}", build, LOSS_REGISTRY, block)
+            except UserError:
+                left_out.append(f"train: {key}, which cannot be built")
+    return losses, left_out
 
 
 def size(net: nn.Module, trainable: bool = False) -> int:
@@ -130,21 +140,20 @@ def teacher_size(options: dict[str, Any], net: nn.Module) -> int:
     return size(VQGANPrior(**{name: value for name, value in net.options.items() if name in known}))
 
 
-def state_share(block: dict[str, Any]) -> float:
+def state_share(key: str, block: dict[str, Any]) -> float:
     """Return how many numbers an optimiser keeps per parameter (Adam: 2), found by a step on a few."""
-    with torch._subclasses.fake_tensor.unset_fake_temporarily():
-        parameter = nn.Parameter(torch.zeros(16, 16))
-        optimizer = section("train: optim", named, optimizers(), block, [parameter])
+    parameter = nn.Parameter(torch.zeros(16, 16))
+    optimizer = section(f"train: {key}", named, optimizers(), block, [parameter])
 
-        def loss() -> Tensor:
-            optimizer.zero_grad()
-            value = parameter.sum()
-            value.backward()
-            return value
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = parameter.sum()
+        value.backward()
+        return value
 
-        section("train: optim", optimizer.step, loss)
-        state = [t for t in optimizer.state[parameter].values() if isinstance(t, Tensor) and t.dim()]
-    return sum(t.numel() for t in state) / parameter.numel()
+    section(f"train: {key}", optimizer.step, loss)
+    state = [value for value in optimizer.state[parameter].values() if isinstance(value, Tensor) and value.dim()]
+    return sum(value.numel() for value in state) / parameter.numel()
 
 
 def saved_for_backward(forward: Callable[[], Any]) -> int:
