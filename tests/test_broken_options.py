@@ -194,8 +194,15 @@ def ways(values, way=()):
         yield from ways(values[key], (*way, key))
 
 
-@pytest.mark.parametrize("odd", [3, [], {3: 4}, {"type": ["x"]}], ids=repr)
-@pytest.mark.parametrize("model", ["VQRestorationModel", "VideoRecurrentModel"])
+@pytest.mark.parametrize(
+    ("model", "odd"),
+    [
+        ("VQRestorationModel", 3),
+        ("VQRestorationModel", {3: 4}),
+        ("VideoRecurrentModel", []),
+        ("VideoRecurrentModel", {"type": ["x"]}),
+    ],
+)
 def test_anything_anywhere_is_a_finding_or_fits(model, odd):
     """Whatever stands in the place of whatever: lines, or a file that can be used; never a traceback."""
     content = {**read(TRAIN), "model_type": model}
