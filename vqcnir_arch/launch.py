@@ -38,15 +38,14 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     known = parser.parse_args(arguments)
 
-    from vqcnir_arch.options import check_options, preflight, read_options
+    from vqcnir_arch.options import preflight, read_options
     from vqcnir_arch.options.unchecked import unchecked_blocks
     from vqcnir_arch.pipeline_fixes import command_line, launcher_fixes
     from vqcnir_arch.training.stop import Stopped
 
     is_train = pipeline == "train"
-    options = check_options(read_options(known.opt, known.force_yml), is_train)
     root = Path(known.root).expanduser().resolve()
-    preflight(options, is_train, root)
+    options = preflight(read_options(known.opt, known.force_yml), is_train, root)
     for note in unchecked_blocks(options):
         print(f"vqcnir: note: {note}", file=sys.stderr)
 
