@@ -102,6 +102,27 @@ def find_images(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def find_photos(dataroot: str | list[str], what: str) -> dict[str, Path]:
+    """Find the images in one folder or in several, each with all folders below it.
+
+    Returns:
+        Path of each image by its name as from `find_images`, with its folder's name before it if there are several.
+
+    Raises:
+        UserError: a folder is missing or empty, or two images would have the same name; `what` begins the line.
+    """
+    roots = dataroot if isinstance(dataroot, list) else [dataroot]
+    found: dict[str, Path] = {}
+    for root in roots:
+        folder = existing_folder(Path(root).expanduser(), f"{what}: dataroot")
+        for name, path in find_images(folder).items():
+            name = name if len(roots) == 1 else f"{folder.name}/{name}"
+            if name in found:
+                raise UserError(f"{what}: '{found[name]}' and '{path}' would have the same name '{name}'")
+            found[name] = path
+    return found
+
+
 def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: str) -> None:
     """Raise `UserError` unless both sides, by name as from `find_images`, have the same names."""
     lacks = []
