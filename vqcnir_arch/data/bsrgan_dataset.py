@@ -86,7 +86,7 @@ class BSRGANDataset(CropDataset):
         options, least = self.options, smallest_side(self.options.scale)
         if options.gt_size % options.scale or options.gt_size < least:
             raise UserError(
-                f"{self.title}: gt_size {options.gt_size}: expected a multiple of the scale {options.scale}, from {least}"
+                f"{self.title}: gt_size {options.gt_size}: expected a multiple of {options.scale}, {least} or more"
             )
         if options.pairs == "offline" and options.hr_size < options.gt_size:
             raise UserError(f"{self.title}: hr_size {options.hr_size} is smaller than gt_size {options.gt_size}")
