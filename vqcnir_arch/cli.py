@@ -40,7 +40,7 @@ def run_verb(command: str, verbs: Mapping[str, Verb], arguments: Sequence[str]) 
         print(usage(command, verbs))
         return
     if arguments[0] not in verbs:
-        raise UserError(f"{command}: there is no verb '{arguments[0]}'{nearest(arguments[0], verbs)}")
+        raise UserError(f"there is no verb '{arguments[0]}'{nearest(arguments[0], verbs)}")
     module, _, function = verbs[arguments[0]].function.partition(":")
     getattr(importlib.import_module(f"vqcnir_arch.{module}"), function)(arguments[1:])
 
