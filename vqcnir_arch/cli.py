@@ -24,7 +24,9 @@ VERBS = {
     "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "data": Verb("data.commands:main", "synth ...", "make training pairs and test sets"),
-    "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"),
+    "demo": Verb(
+        "demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"
+    ),
 }
 
 

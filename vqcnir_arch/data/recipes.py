@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from vqcnir_arch.data.night_blur import recipe as night_blur
+from vqcnir_arch.data.night_blur.settings import NightBlurRecipe, RealNightRecipe
 from vqcnir_arch.errors import UserError, nearest
 
 Images = dict[str, np.ndarray]
@@ -51,7 +52,7 @@ RECIPES: dict[str, Recipe] = {
     "lolblur": Recipe(
         help="dark, blurred and almost noise-free, as LOL-Blur's frames are",
         version=night_blur.VERSION,
-        Settings=night_blur.NightBlurRecipe,
+        Settings=NightBlurRecipe,
         make=night_blur.make,
         folders=night_blur.FOLDERS,
         truth="high_sharp_scaled",
@@ -61,7 +62,7 @@ RECIPES: dict[str, Recipe] = {
     "real-night": Recipe(
         help="the same with the noise of a real camera and JPEG",
         version=night_blur.VERSION,
-        Settings=night_blur.RealNightRecipe,
+        Settings=RealNightRecipe,
         make=night_blur.make_real,
         folders=night_blur.FOLDERS,
         truth="high_sharp_scaled",
