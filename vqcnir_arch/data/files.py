@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -40,16 +39,16 @@ class LoaderOptions(BaseModel):
     use_shuffle: bool = Field(True, description="in every option file of BasicSR, which shuffles in training anyway")
 
 
-Options = TypeVar("Options", bound=BaseModel)
+Options = TypeVar("Options", bound=LoaderOptions)
 
 
 def parse_options(schema: type[Options], opt: Mapping[str, Any], what: str) -> Options:
-    """Return the options of a data set, or other settings of a user, as their model.
+    """Return the options of a data set as its model.
 
     Args:
         schema: the model.
         opt: the block of the option file.
-        what: name of the whole for the error.
+        what: name of the data set for the error.
 
     Raises:
         UserError: an unknown option, with the nearest right name, or a value that does not fit.
@@ -114,93 +113,20 @@ def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: st
         raise UserError(f"{what}: {len(inputs)} inputs and {len(truths)} ground truths do not pair: {'; '.join(lacks)}")
 
 
-def find_in_folders(roots: str | Sequence[str], what: str) -> dict[str, Path]:
-    """Find the images of one or several folders.
-
-    Returns:
-        Path of each image by its name as from `find_images`, with the folder's name before it if there are several.
-
-    Raises:
-        UserError: a folder is missing or empty, or two images would have the same name.
-    """
-    roots = [roots] if isinstance(roots, str) else list(roots)
-    paths: dict[str, Path] = {}
-    for root in roots:
-        folder = existing_folder(Path(root).expanduser(), f"{what}: dataroot")
-        for name, path in find_images(folder).items():
-            name = name if len(roots) == 1 else f"{folder.name}/{name}"
-            if name in paths:
-                raise UserError(f"{what}: '{paths[name]}' and '{path}' would have the same name '{name}'")
-            paths[name] = path
-    return paths
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return the content of an image file, or raise `UserError` that names it."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"image '{path}' cannot be read: {error.strerror}") from error
-
-
-def is_jpeg(content: bytes) -> bool:
-    """Return whether a file's content is a JPEG image, whatever its name says."""
-    return content.startswith(b"\xff\xd8\xff")
-
-
-def ends_early(content: bytes) -> bool:
-    """Return whether a JPEG file lacks its end: OpenCV would fill what is missing with grey and say nothing."""
-    position = 2
-    while content[position : position + 1] == b"\xff" and content[position + 1 : position + 2] != b"\xda":
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-    return b"\xff\xd9" not in content[position:]
-
-
-def decode_image(content: bytes, path: Path) -> np.ndarray:
-    """Decode a file's content as `read_image` does; `path` is for the error."""
-    try:
-        image = None
-        if not (is_jpeg(content) and ends_early(content)):
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise UserError(f"image '{path}' cannot be read: not an image") from error
-    if image is None:
-        raise UserError(f"image '{path}' cannot be read: truncated or not an image ({len(content):,} bytes)")
-    return image
-
-
 def read_image(path: Path) -> np.ndarray:
     """Read an image as [H, W, 3] BGR, uint8; grey is repeated, alpha dropped, 16 bit cut to 8.
-
-    It is turned upright as its EXIF data say, and CMYK becomes RGB.
 
     Raises:
         UserError: the file is missing or not a readable image.
     """
-    return decode_image(read_bytes(path), path)
-
-
-def encode_png(rgb: np.ndarray) -> bytes:
-    """Return [H, W, 3] RGB uint8 as the content of a PNG file."""
-    _, content = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    return content.tobytes()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, and its folders, so that it is whole or not there.
-
-    Raises:
-        UserError: the disk is full, or the place cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not an image"
+        raise UserError(f"image '{path}' cannot be read: {reason}") from error
+    if image is None:
+        raise UserError(f"image '{path}' cannot be read: truncated or not an image ({path.stat().st_size:,} bytes)")
+    return image
 
 
 def size(image: np.ndarray) -> str:
