@@ -33,14 +33,19 @@ def smallest_side(scale: int) -> int:
     return 4 * scale
 
 
-def check_size(size: tuple[int, int], scale: int) -> None:
-    """Raise `UserError` unless height and width are multiples of the scale, and not too small to be degraded."""
-    if scale not in (2, 4):
-        raise UserError(f"scale {scale}: BSRGAN's degradations are for 2 and 4")
-    height, width = size
+def check_large_enough(size: tuple[int, int], scale: int) -> None:
+    """Raise `UserError` if an image of `size` (height, width) is too small to be degraded."""
     least = smallest_side(scale)
     if min(size) < least:
-        raise UserError(f"the image is {width} x {height}, expected at least {least} x {least} for scale {scale}")
+        raise UserError(f"the image is {size[1]} x {size[0]}, expected at least {least} x {least} for scale {scale}")
+
+
+def check_size(size: tuple[int, int], scale: int) -> None:
+    """Raise `UserError` unless height and width are large enough multiples of the scale, and that is 2 or 4."""
+    if scale not in (2, 4):
+        raise UserError(f"scale {scale}: BSRGAN's degradations are for 2 and 4")
+    check_large_enough(size, scale)
+    height, width = size
     if height % scale or width % scale:
         raise UserError(f"the image is {width} x {height}, expected multiples of the scale {scale} (mod-crop it first)")
 
