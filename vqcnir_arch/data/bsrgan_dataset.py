@@ -14,6 +14,7 @@ from vqcnir_arch.data.crops import CropDataset, CropOptions
 from vqcnir_arch.data.degradations import BSRGANPlusSettings, BSRGANSettings, Sharpen, bsrgan, bsrgan_plus, degrade
 from vqcnir_arch.data.degradations.bsrgan import smallest_side
 from vqcnir_arch.data.degradations.generators import fixed_generator, fresh_generator
+from vqcnir_arch.data.degradations.steps import as_float
 from vqcnir_arch.data.files import find_photos, log_once_built, read_image, size
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
@@ -94,8 +95,7 @@ class BSRGANDataset(CropDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]
         path = self.paths[name]
-        levels = read_image(path)
-        image = levels[..., ::-1].astype(np.float32) / 255
+        image = as_float(read_image(path)[..., ::-1])
         if self.is_train:
             self.check_size(image, path)
             make = self.offline_pair if self.options.pairs == "offline" else self.online_pair

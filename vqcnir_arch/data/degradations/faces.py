@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vqcnir_arch.data.degradations.drawing import Drawing, Range
-from vqcnir_arch.data.degradations.steps import GaussianBlur, GaussianNoise, Gray, Jpeg, Quantize, degrade
+from vqcnir_arch.data.degradations.steps import GaussianBlur, GaussianNoise, Gray, Jpeg, Quantize, as_float, degrade
 from vqcnir_arch.errors import UserError
 
 
@@ -85,5 +85,5 @@ def full_size(levels: np.ndarray, side: int) -> np.ndarray:
     height, width = levels.shape[:2]
     if height != width or height < side:
         raise UserError(f"a face is expected as a square of {side} pixels or more, got {width} x {height}")
-    image = levels.astype(np.float32) / 255
+    image = as_float(levels)
     return image if height == side else cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from vqcnir_arch.data.degradations.bsrgan import BSRGANSettings, bsrgan, check_large_enough
 from vqcnir_arch.data.degradations.bsrgan_plus import BSRGANPlusSettings, bsrgan_plus
 from vqcnir_arch.data.degradations.faces import FACE_SETTINGS, face, full_size
-from vqcnir_arch.data.degradations.steps import Sharpen, degrade, to_uint8
+from vqcnir_arch.data.degradations.steps import Sharpen, as_float, degrade, to_uint8
 
 VERSION = 1  # goes up with every change that changes bytes
 FOLDERS = ("lq", "gt")
@@ -86,8 +86,3 @@ def mod_cropped(image: np.ndarray, scale: int) -> np.ndarray:
     """Cut [H, W, 3] to multiples of the scale at the bottom and right."""
     check_large_enough(image.shape[:2], scale)
     return np.ascontiguousarray(mod_crop(image, scale))
-
-
-def as_float(levels: np.ndarray) -> np.ndarray:
-    """Turn uint8 into float32 in [0, 1]."""
-    return levels.astype(np.float32) / 255

@@ -129,7 +129,7 @@ class Jpeg(Step):
     quality: int
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        return jpeg(to_uint8(image), self.quality).astype(np.float32) / 255
+        return as_float(jpeg(to_uint8(image), self.quality))
 
 
 class Sharpen(Step):
@@ -159,7 +159,7 @@ class Quantize(Step):
     op: Literal["quantize"] = "quantize"
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        return to_uint8(image).astype(np.float32) / 255
+        return as_float(to_uint8(image))
 
 
 STEPS = TypeAdapter(
@@ -184,6 +184,11 @@ STEPS = TypeAdapter(
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Round [0, 1] to 8-bit levels."""
     return np.round(image * 255).astype(np.uint8)
+
+
+def as_float(levels: np.ndarray) -> np.ndarray:
+    """Turn uint8 into float32 in [0, 1]."""
+    return levels.astype(np.float32) / 255
 
 
 def check_image(image: np.ndarray) -> None:
