@@ -41,7 +41,7 @@ class BSRGANOptions(CropOptions):
     sharpen_gt: bool | None = Field(
         None, description="bsrgan_plus: take the sharpened photograph as ground truth; default: in training only"
     )
-    seed: int = Field(123, ge=0, description="of the pairs in validation and test")
+    seed: int = Field(0, ge=0, description="of the pairs in validation and test")
     max_images: PositiveInt | None = Field(None, description="take only so many images, for a quick validation")
 
 
