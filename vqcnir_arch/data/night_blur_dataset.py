@@ -43,7 +43,7 @@ class NightBlurOptions(CropOptions):
 
 @register(DATASET_REGISTRY)
 class NightBlurDataset(CropDataset):
-    """Dark, blurred inputs with their sharp ground truths, made from photographs when they are asked for. A sample holds
+    """Dark, blurred inputs with their sharp ground truths, made from photographs on access. A sample holds
 
     * `lq`, `gt`: RGB, [3, H, W], float32 in [0, 1]; in training [3, gt_size, gt_size] and flipped and turned alike;
     * `lq_path`, `gt_path`: the photograph;
