@@ -141,11 +141,15 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is missing or not a readable image.
     """
+    return decode_image(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of an image file, or raise `UserError` that names it."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"image '{path}' cannot be read: {error.strerror}") from error
-    return decode_image(content, path)
 
 
 def decode_image(content: bytes, path: Path | str) -> np.ndarray:
