@@ -13,7 +13,7 @@ from odd_images import READABLE, REFUSED, write_odd
 from vqcnir_arch import UserError
 from vqcnir_arch.data import BSRGANDataset
 from vqcnir_arch.data.degradations import BSRGANPlusSettings, BSRGANSettings, Sharpen, bsrgan, bsrgan_plus, degrade
-from vqcnir_arch.data.degradations.generators import fixed_generator
+from vqcnir_arch.data.synthesis import pair_generator
 from vqcnir_arch.training.order import SampleKey, SeededSamples
 
 HEIGHT, WIDTH = 141, 199
@@ -135,9 +135,9 @@ def test_fixed_pairs(folder, phase, scale, variant):
     data = dataset(folder, phase, scale, variant=variant)
     truth = photo(folder, "coffee")[: HEIGHT // scale * scale, : WIDTH // scale * scale]
     if variant == "bsrgan":
-        expected, _ = bsrgan(truth, fixed_generator(0, "coffee"), BSRGANSettings(scale))
+        expected, _ = bsrgan(truth, pair_generator(0, "coffee", 0), BSRGANSettings(scale))
     else:
-        expected, _ = bsrgan_plus(truth, fixed_generator(0, "coffee"), BSRGANPlusSettings(scale))
+        expected, _ = bsrgan_plus(truth, pair_generator(0, "coffee", 0), BSRGANPlusSettings(scale))
     for _ in range(2):
         np.testing.assert_array_equal(as_array(data[1]["gt"]), truth)
         np.testing.assert_array_equal(as_array(data[1]["lq"]), expected)

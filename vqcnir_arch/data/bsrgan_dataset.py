@@ -10,12 +10,12 @@ from basicsr.data.transforms import augment, mod_crop, paired_random_crop
 from basicsr.utils import img2tensor
 from pydantic import Field, PositiveInt
 
-from vqcnir_arch.data.crops import CropDataset, CropOptions
+from vqcnir_arch.data.crops import CropDataset, CropOptions, fresh_generator
 from vqcnir_arch.data.degradations import BSRGANPlusSettings, BSRGANSettings, Sharpen, bsrgan, bsrgan_plus, degrade
 from vqcnir_arch.data.degradations.bsrgan import smallest_side
-from vqcnir_arch.data.degradations.generators import fixed_generator, fresh_generator
 from vqcnir_arch.data.degradations.steps import as_float
 from vqcnir_arch.data.files import find_photos, log_once_built, read_image, size
+from vqcnir_arch.data.synthesis import pair_generator
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
@@ -54,8 +54,8 @@ class BSRGANDataset(CropDataset):
     * `lq_path`, `gt_path`: the photograph's file, twice;
     * `name`: its path below the folder without ending, with the folder's name before it if there are several.
 
-    In validation and test H and W are cut to multiples of the scale, and each photograph has one fixed degradation,
-    which depends on `seed` and its name alone.
+    In validation and test H and W are cut to multiples of the scale, and the pairs are fixed: the ones that
+    `vqcnir data synth` writes with the same seed and recipe.
 
     Args:
         opt: the block of the option file, see `BSRGANOptions`.
@@ -105,7 +105,7 @@ class BSRGANDataset(CropDataset):
             if min(image.shape[:2]) < least:
                 raise UserError(f"image '{path}' is {size(image)}, expected at least {least} x {least}")
             gt = mod_crop(image, self.options.scale)
-            gt, lq = self.pair(gt, fixed_generator(self.options.seed, name))
+            gt, lq = self.pair(gt, pair_generator(self.options.seed, name, 0))
         gt, lq = img2tensor([gt, lq], bgr2rgb=False)
         return {"lq": lq, "gt": gt, "lq_path": str(path), "gt_path": str(path), "name": name}
 

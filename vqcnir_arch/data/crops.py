@@ -62,3 +62,8 @@ class CropDataset(ImageDataset):
         crops, _ = paired_random_crop(list(images), images[0], options.gt_size, 1)
         crops = augment(crops, options.use_hflip, options.use_rot)
         return crops if isinstance(crops, list) else [crops]
+
+
+def fresh_generator() -> np.random.Generator:
+    """Return a generator for a training sample, seeded by numpy's global one: our launchers seed that per sample."""
+    return np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32))

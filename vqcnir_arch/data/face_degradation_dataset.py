@@ -11,11 +11,12 @@ from basicsr.data.transforms import augment
 from basicsr.utils import img2tensor
 from pydantic import Field, PositiveInt
 
-from vqcnir_arch.data.crops import ImageDataset
+from vqcnir_arch.data.crops import ImageDataset, fresh_generator
 from vqcnir_arch.data.degradations import FACE_SETTINGS, Gray, degrade, face
 from vqcnir_arch.data.degradations.faces import full_size
-from vqcnir_arch.data.degradations.generators import fixed_generator, fresh_generator
+from vqcnir_arch.data.degradations.steps import as_float
 from vqcnir_arch.data.files import LoaderOptions, find_photos, log_once_built, read_image
+from vqcnir_arch.data.synthesis import pair_generator
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
@@ -67,7 +68,7 @@ class FaceDegradationDataset(ImageDataset):
     * `lq_path`, `gt_path`: the face's file, twice;
     * `name`: its path below the folder without ending, with the folder's name before it if there are several.
 
-    In validation and test each face has one fixed degradation, which depends on `seed` and its name alone.
+    In validation and test the pairs are fixed: the ones that `vqcnir data synth` writes with the same seed and recipe.
 
     Args:
         opt: the block of the option file, see `FaceDegradationOptions`.
@@ -97,7 +98,7 @@ class FaceDegradationDataset(ImageDataset):
             gt = augment(gt, self.options.use_hflip, rotation=False)
             rng = fresh_generator()
         else:
-            rng = fixed_generator(self.options.seed, name)
+            rng = pair_generator(self.options.seed, name, 0)
         images = self.degraded(gt, rng)
         tensors = img2tensor(list(images.values()), bgr2rgb=False)
         return {
@@ -109,14 +110,15 @@ class FaceDegradationDataset(ImageDataset):
 
     def read_face(self, path: Path) -> np.ndarray:
         """Read a face as [gt_size, gt_size, 3] RGB, float32 in [0, 1]."""
+        image = read_image(path)[..., ::-1]
         try:
-            return full_size(read_image(path)[..., ::-1], self.options.gt_size)
+            return as_float(full_size(image, self.options.gt_size))
         except UserError as error:
-            raise error if str(path) in str(error) else UserError(f"image '{path}': {error}") from error
+            raise UserError(f"image '{path}': {error}") from error
 
     def degraded(self, gt: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return the images of a sample by key."""
-        is_gray = bool(rng.random() < self.options.gray_prob)
+        is_gray = self.options.gray_prob > 0 and rng.random() < self.options.gray_prob
         images = {"lq": gt, "gt": gt}
         for key, setting in (("lq", self.pairs.lq), ("lq_large", self.pairs.lq_large)):
             if setting is not None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from vqcnir_arch.data.degradations.drawing import Drawing, Range
-from vqcnir_arch.data.degradations.steps import GaussianBlur, GaussianNoise, Gray, Jpeg, Quantize, as_float, degrade
+from vqcnir_arch.data.degradations.steps import GaussianBlur, GaussianNoise, Gray, Jpeg, Quantize, degrade
 from vqcnir_arch.errors import UserError
 
 
@@ -76,14 +76,13 @@ def draw_face(rng: np.random.Generator, size: tuple[int, int], settings: FaceSet
     return drawing
 
 
-def full_size(levels: np.ndarray, side: int) -> np.ndarray:
-    """Return a face [H, W, 3] uint8 as float32 in [0, 1] of `side` pixels; a larger square one is shrunk by area.
+def full_size(image: np.ndarray, side: int) -> np.ndarray:
+    """Return a face [H, W, 3] uint8 as one of `side` pixels; a larger square one is shrunk by area.
 
     Raises:
         UserError: the image is not square, or smaller.
     """
-    height, width = levels.shape[:2]
+    height, width = image.shape[:2]
     if height != width or height < side:
         raise UserError(f"a face is expected as a square of {side} pixels or more, got {width} x {height}")
-    image = as_float(levels)
     return image if height == side else cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)

@@ -77,7 +77,7 @@ def make_daefr(image: np.ndarray, rng: np.random.Generator, **settings: Any) -> 
 
 def make_face(image: np.ndarray, rng: np.random.Generator, side: int, setting: str) -> Pair:
     """Make a pair of faces with one of `FACE_SETTINGS`."""
-    gt = to_uint8(full_size(image, side))
+    gt = full_size(image, side)
     lq, draws = face(as_float(gt), rng, FACE_SETTINGS[setting])
     return {"lq": to_uint8(lq), "gt": gt}, draws
 
