@@ -129,6 +129,7 @@ def draw(rng: np.random.Generator, settings: NightBlurRecipe, jpeg_source: bool 
         brightness=uniform(settings.brightness),
         exposure=log_uniform(rng, settings.exposure),
         variation=settings.variation,
+        variation_grid=settings.variation_grid,
         variation_seed=seed(),
         jitter=tuple(1 + settings.jitter * rng.uniform(-1, 1, CURVE_ITERATIONS)),
         unclip=uniform(settings.unclip),
@@ -199,7 +200,8 @@ def render(photo: np.ndarray, draws: NightBlurDraws, crop: Crop | None = None) -
     # solved on the whole frame, so that a crop may be darker or brighter than the frame is
     amount = curve_amount(frame_level[frame_level <= SATURATED], draws.exposure, draws.jitter)
     if amount and draws.variation:
-        field = smooth_field(np.random.default_rng(draws.variation_seed), shape, rows, columns)
+        seeded = np.random.default_rng(draws.variation_seed)
+        field = smooth_field(seeded, shape, max(draws.variation_grid * scale, 1), rows, columns)
         amount = amount * (1 + draws.variation * field)
     dark = apply_curve(bright, level, amount, draws.jitter)
 

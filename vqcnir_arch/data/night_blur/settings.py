@@ -39,9 +39,10 @@ class NightBlurRecipe(BaseModel):
         (0.8, 1.0), description="factor from high_sharp_original to high_sharp_scaled; uniform"
     )
     exposure: LevelRange = Field(
-        (0.02, 0.16), description="mean lightness L / 100 after the curve, outside saturated regions; log-uniform"
+        (0.02, 0.15), description="mean lightness L / 100 after the curve, outside saturated regions; log-uniform"
     )
-    variation: Share = Field(0.2, description="how much the darkening curve's amount varies smoothly over the frame")
+    variation: Share = Field(0.05, description="how much the darkening curve's amount varies smoothly over the frame")
+    variation_grid: Positive = Field(320.0, description="pixels between the random values of that variation")
     jitter: Share = Field(0.15, description="how much the amount varies between the curve's ten iterations")
     unclip: Range = Field((20.0, 100.0), description="8-bit levels that saturated lamps get added; uniform")
     lamp_share: Share = Field(0.01, description="largest share of the pixels that lamps may cover; more is sky")
@@ -105,6 +106,7 @@ class NightBlurDraws(BaseModel):
     brightness: float
     exposure: float
     variation: float
+    variation_grid: float
     variation_seed: int
     jitter: tuple[float, ...]
     unclip: float
