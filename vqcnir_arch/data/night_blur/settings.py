@@ -51,6 +51,9 @@ class NightBlurRecipe(BaseModel):
     light_temperature: PositiveRange = Field((2500.0, 6500.0), description="colour of a point light in kelvin; uniform")
     light_power: Range = Field((2.0, 20.0), description="a point light's linear light, 1 is saturated; uniform")
     max_length: Range = Field((5.0, 60.0), description="length of the camera's path in pixels; uniform")
+    anxiety: PositiveRange = Field(
+        (0.001, 0.1), description="how much that path bends: 0 is straight, 0.1 a scribble; log-uniform"
+    )
     roll: NonNegativeFloat = Field(0.5, description="largest turn of the camera to either side in degrees; uniform")
     control_psfs: Annotated[CountRange, AfterValidator(lambda n: ordered((max(n[0], 1), n[1])))] = Field(
         (3, 5), description="number of point spread functions that are blended over the frame"
@@ -84,6 +87,7 @@ class LayerDraws(BaseModel):
     centre: tuple[float, float]
     radii: tuple[float, float]
     max_length: float
+    anxiety: float
     path_seed: int
 
 
@@ -113,6 +117,7 @@ class NightBlurDraws(BaseModel):
     lamp_share: float
     lights: tuple[PointLight, ...]
     max_length: float
+    anxiety: float
     roll: float
     """In degrees."""
     path_seed: int
