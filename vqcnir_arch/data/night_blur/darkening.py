@@ -11,7 +11,6 @@ from scipy.interpolate import CubicSpline
 SATURATED = 0.97  # Lab L / 100 from which a pixel counts as saturated and keeps its level in the dark
 CURVE_ITERATIONS = 10
 LARGEST_AMOUNT = 0.95  # the curve is monotone up to 1
-GRID = 64  # pixels between the random values of a smooth field
 
 
 def lightness(rgb: np.ndarray) -> np.ndarray:
@@ -74,18 +73,21 @@ def darken(rgb: np.ndarray, exposure: float) -> tuple[np.ndarray, float]:
     return apply_curve(rgb, level, amount), amount
 
 
-def smooth_field(rng: np.random.Generator, shape: tuple[int, int], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def smooth_field(
+    rng: np.random.Generator, shape: tuple[int, int], grid: float, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
     """Draw a smooth field in [-1, 1] for a frame and return it at some of its rows and columns.
 
-    It is a bicubic spline through uniform random values on a grid of 64 pixels.
+    It is a bicubic spline through uniform random values on a grid.
 
     Args:
         rng: source of the values.
         shape: height and width of the frame.
+        grid: pixels between two values.
         rows: rows that are wanted, in pixels.
         columns: columns that are wanted.
     """
-    down, across = (max(2, -(-side // GRID) + 1) for side in shape)
+    down, across = (int(side / grid) + 2 for side in shape)
     values = rng.uniform(-1, 1, (down, across))
-    along_rows = CubicSpline(np.arange(down), values)(rows / GRID)
-    return np.clip(CubicSpline(np.arange(across), along_rows, axis=1)(columns / GRID), -1, 1)
+    along_rows = CubicSpline(np.arange(down), values)(rows / grid)
+    return np.clip(CubicSpline(np.arange(across), along_rows, axis=1)(columns / grid), -1, 1)

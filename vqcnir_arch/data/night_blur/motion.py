@@ -12,8 +12,13 @@ RING = 0.35  # distance of the control PSFs from the middle, as a share of the f
 REACH = 0.25  # σ of a control PSF's mask, as a share of the frame's sides
 
 
-def camera_path(rng: np.random.Generator, max_length: float) -> np.ndarray:
+def camera_path(rng: np.random.Generator, max_length: float, anxiety: float | None = None) -> np.ndarray:
     """Draw the path of a hand-held camera after Boracchi and Foi (IEEE TIP 2012): a particle with inertia.
+
+    Args:
+        rng: source of the path.
+        max_length: length of the path in pixels.
+        anxiety: how much the path bends; 0 is a straight line, 0.1 a scribble. Default: drawn between the two.
 
     Returns:
         Complex positions in pixels at 65 equal times; the path's length is `max_length`.
@@ -21,7 +26,7 @@ def camera_path(rng: np.random.Generator, max_length: float) -> np.ndarray:
     pull = 0.7 * rng.random()  # towards the start
     shake = 10 * rng.random()  # random change of direction
     jolt = 0.2 * rng.random()  # probability of a jerk backwards
-    anxiety = 0.1 * rng.random()  # how much the three count; 0 is a straight line
+    anxiety = 0.1 * rng.random() if anxiety is None else anxiety  # how much the three count
     step = max_length / TRAJECTORY_STEPS
     direction = np.exp(2j * np.pi * rng.random())
     position = np.zeros(TRAJECTORY_STEPS + 1, complex)

@@ -111,6 +111,7 @@ def draw(rng: np.random.Generator, settings: NightBlurRecipe, jpeg_source: bool 
             centre=(uniform((0.2, 0.8)), uniform((0.2, 0.8))),
             radii=(uniform((0.1, 0.3)), uniform((0.1, 0.3))),
             max_length=uniform(settings.max_length),
+            anxiety=log_uniform(rng, settings.anxiety),
             path_seed=seed(),
         )
     defocus = None
@@ -129,12 +130,14 @@ def draw(rng: np.random.Generator, settings: NightBlurRecipe, jpeg_source: bool 
         brightness=uniform(settings.brightness),
         exposure=log_uniform(rng, settings.exposure),
         variation=settings.variation,
+        variation_grid=settings.variation_grid,
         variation_seed=seed(),
         jitter=tuple(1 + settings.jitter * rng.uniform(-1, 1, CURVE_ITERATIONS)),
         unclip=uniform(settings.unclip),
         lamp_share=settings.lamp_share,
         lights=lights,
         max_length=uniform(settings.max_length) * moves,
+        anxiety=log_uniform(rng, settings.anxiety),
         roll=uniform((-settings.roll, settings.roll)) * moves,
         path_seed=seed(),
         control_psfs=count(settings.control_psfs),
@@ -199,7 +202,8 @@ def render(photo: np.ndarray, draws: NightBlurDraws, crop: Crop | None = None) -
     # solved on the whole frame, so that a crop may be darker or brighter than the frame is
     amount = curve_amount(frame_level[frame_level <= SATURATED], draws.exposure, draws.jitter)
     if amount and draws.variation:
-        field = smooth_field(np.random.default_rng(draws.variation_seed), shape, rows, columns)
+        seeded = np.random.default_rng(draws.variation_seed)
+        field = smooth_field(seeded, shape, max(draws.variation_grid * scale, 1), rows, columns)
         amount = amount * (1 + draws.variation * field)
     dark = apply_curve(bright, level, amount, draws.jitter)
 
@@ -229,13 +233,14 @@ def render(photo: np.ndarray, draws: NightBlurDraws, crop: Crop | None = None) -
 
 def motion_kernels(draws: NightBlurDraws, shape: tuple[int, int], scale: float) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the camera's point spread functions and the moving object's; [[1]] where nothing moves."""
-    path = camera_path(np.random.default_rng(draws.path_seed), draws.max_length * scale)
+    path = camera_path(np.random.default_rng(draws.path_seed), draws.max_length * scale, draws.anxiety)
     points = control_points(draws.control_psfs, draws.control_turn)
     kernels = rigid_kernels(path, np.radians(draws.roll), points, shape)
-    if draws.layer is None:
+    layer = draws.layer
+    if layer is None:
         return kernels, np.ones((1, 1))
-    length = draws.layer.max_length * scale
-    return kernels, path_kernel(camera_path(np.random.default_rng(draws.layer.path_seed), length), length)
+    length = layer.max_length * scale
+    return kernels, path_kernel(camera_path(np.random.default_rng(layer.path_seed), length, layer.anxiety), length)
 
 
 def defocus_kernel(defocus: DefocusDraws) -> np.ndarray:

@@ -39,9 +39,10 @@ class NightBlurRecipe(BaseModel):
         (0.8, 1.0), description="factor from high_sharp_original to high_sharp_scaled; uniform"
     )
     exposure: LevelRange = Field(
-        (0.02, 0.16), description="mean lightness L / 100 after the curve, outside saturated regions; log-uniform"
+        (0.02, 0.15), description="mean lightness L / 100 after the curve, outside saturated regions; log-uniform"
     )
-    variation: Share = Field(0.2, description="how much the darkening curve's amount varies smoothly over the frame")
+    variation: Share = Field(0.05, description="how much the darkening curve's amount varies smoothly over the frame")
+    variation_grid: Positive = Field(320.0, description="pixels between the random values of that variation")
     jitter: Share = Field(0.15, description="how much the amount varies between the curve's ten iterations")
     unclip: Range = Field((20.0, 100.0), description="8-bit levels that saturated lamps get added; uniform")
     lamp_share: Share = Field(0.01, description="largest share of the pixels that lamps may cover; more is sky")
@@ -50,6 +51,9 @@ class NightBlurRecipe(BaseModel):
     light_temperature: PositiveRange = Field((2500.0, 6500.0), description="colour of a point light in kelvin; uniform")
     light_power: Range = Field((2.0, 20.0), description="a point light's linear light, 1 is saturated; uniform")
     max_length: Range = Field((5.0, 60.0), description="length of the camera's path in pixels; uniform")
+    anxiety: PositiveRange = Field(
+        (0.001, 0.1), description="how much that path bends: 0 is straight, 0.1 a scribble; log-uniform"
+    )
     roll: NonNegativeFloat = Field(0.5, description="largest turn of the camera to either side in degrees; uniform")
     control_psfs: Annotated[CountRange, AfterValidator(lambda n: ordered((max(n[0], 1), n[1])))] = Field(
         (3, 5), description="number of point spread functions that are blended over the frame"
@@ -83,6 +87,7 @@ class LayerDraws(BaseModel):
     centre: tuple[float, float]
     radii: tuple[float, float]
     max_length: float
+    anxiety: float
     path_seed: int
 
 
@@ -105,12 +110,14 @@ class NightBlurDraws(BaseModel):
     brightness: float
     exposure: float
     variation: float
+    variation_grid: float
     variation_seed: int
     jitter: tuple[float, ...]
     unclip: float
     lamp_share: float
     lights: tuple[PointLight, ...]
     max_length: float
+    anxiety: float
     roll: float
     """In degrees."""
     path_seed: int
