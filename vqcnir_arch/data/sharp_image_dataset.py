@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,8 +10,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from vqcnir_arch.data.crops import CropDataset, CropOptions
-from vqcnir_arch.data.files import existing_folder, find_images, log_once_built, read_image, to_tensor
-from vqcnir_arch.errors import UserError
+from vqcnir_arch.data.files import find_photos, log_once_built, read_image, to_tensor
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
 
@@ -47,18 +45,9 @@ class SharpImageDataset(CropDataset):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
-        options, title = self.options, self.title
-        roots = options.dataroot if isinstance(options.dataroot, list) else [options.dataroot]
-        self.paths: dict[str, Path] = {}
-        for root in roots:
-            folder = existing_folder(Path(root).expanduser(), f"{title}: dataroot")
-            for name, path in find_images(folder).items():
-                name = name if len(roots) == 1 else f"{folder.name}/{name}"
-                if name in self.paths:
-                    raise UserError(f"{title}: '{self.paths[name]}' and '{path}' would have the same name '{name}'")
-                self.paths[name] = path
-        self.names = list(self.paths)[: options.max_images]
-        log_once_built(f"{title}: {len(self.names)} of {len(self.paths)} images of {', '.join(roots)}")
+        self.paths = find_photos(self.options.dataroot, self.title)
+        self.names = list(self.paths)[: self.options.max_images]
+        log_once_built(f"{self.title}: {len(self.names)} of {len(self.paths)} images of {self.options.dataroot}")
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]
