@@ -52,6 +52,8 @@ class VQNetwork(nn.Module):
     size_multiple: ClassVar[int] = 1
     """Height and width that `compute` takes are multiples of this."""
     published_size_multiple: ClassVar[int] = 64
+    fixed_size: int | None = None
+    """Height and width of every image, where the network takes one size alone."""
     runtime_options: ClassVar[tuple[str, ...]] = ("padding", "prior", "freeze_prior")
     """Options that say nothing about the tensors: two networks that differ only here load each other's checkpoints."""
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -71,7 +73,7 @@ class VQNetwork(nn.Module):
 
     def remember_options(self, arguments: dict[str, Any]) -> None:
         """Keep the constructor's options (`locals()` of the constructor) for the checkpoint, and check `padding`."""
-        self.padding = arguments["padding"]
+        self.padding = arguments.get("padding", "exact")
         if self.padding not in PADDING_RULES:
             raise UserError(f"padding '{self.padding}' is unknown (known: {', '.join(PADDING_RULES)})")
         names = [n for n in inspect.signature(type(self)).parameters if n not in ("prior", "freeze_prior")]
@@ -97,8 +99,13 @@ class VQNetwork(nn.Module):
         if x.dim() != 4 or x.shape[1] != 3:
             raise UserError(f"{type(self).__name__} takes images as [B, 3, H, W], got {list(x.shape)}")
         height, width = x.shape[-2:]
+        if self.fixed_size is not None and (height, width) != (self.fixed_size, self.fixed_size):
+            raise UserError(
+                f"{type(self).__name__} takes images of {self.fixed_size}x{self.fixed_size} pixels alone, "
+                f"got {width}x{height}: align and resize the face first"
+            )
         # the published rule belongs to its test code: training crops are never padded by it
-        if self.padding == "published" and not self.training:
+        if self.padding == "published" and not self.training and self.fixed_size is None:
             x = pad_bottom_right(x, self.published_size_multiple, always=True)
         else:
             x = pad_bottom_right(x, self.size_multiple)
