@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
@@ -14,6 +15,7 @@ from vqcnir_arch.archs.layers import ResidualBlock, Upsample, group_norm
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Quantizer
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import QUANTIZER_REGISTRY, with_defaults
 
 FACE_CHANNELS = (64, 128, 128, 256, 256, 512)
 """Published channels at f1, f2, f4, f8, f16 and f32."""
@@ -36,6 +38,17 @@ DAEFR_PARTS = (
     (r"_down", ".downsample"),
     (r"_up", ".upsample"),
 )
+
+CODE_PREDICTION_NAMES = (
+    (r"^quantizer\.transformer\.position$", "position_emb"),
+    (r"^quantizer\.transformer\.embed\.", "feat_emb."),
+    (r"^quantizer\.transformer\.layers\.(\d+)\.attention\.", r"ft_layers.\1.self_attn."),
+    (r"^quantizer\.transformer\.layers\.", "ft_layers."),
+    (r"^quantizer\.transformer\.norm\.", "idx_pred_layer.0."),
+    (r"^quantizer\.classify\.", "idx_pred_layer.1."),
+)
+
+logger = logging.getLogger("basicsr")
 
 
 def attention(channels: int, norm_groups: int, flavour: str) -> SpatialAttention:
@@ -138,9 +151,8 @@ class FaceGenerator(FaceStack):
 class FaceAutoencoder(VQNetwork):
     """Base of the face networks: a prior's tensors have the same names in all of one flavour."""
 
-    prior_type = "FaceVQGANPrior"
-    prior_modules: ClassVar[tuple[str, ...]] = ("after_quant", "generator")
-    """Modules that belong to the prior and are frozen with it; the codebook is frozen in any case."""
+    prior_parts: ClassVar[dict[str, str]] = {"encoder": "encoder", "generator": "generator"}
+    """Our name of each module that a prior starts: the prior's."""
     published_stacks: dict[str, str]
     """Our name of each encoder or generator: the published one."""
 
@@ -164,12 +176,42 @@ class FaceAutoencoder(VQNetwork):
         self.after_quant = nn.Conv2d(code_dim, code_dim, 1) if has_convs else nn.Identity()
         self.generator = FaceGenerator(channels, code_dim, norm_groups, flavour)
 
-    def freeze(self, prior: bool) -> None:
-        """Freeze the codebook and, with `prior`, the other modules that are the prior's."""
+    def start_from_prior(self, path: str | None, freeze: bool | None) -> None:
+        """Load the prior's parts from its checkpoint, and freeze what is to be frozen.
+
+        Args:
+            path: checkpoint of a `FaceVQGANPrior` of this flavour, ours or published; None starts from scratch.
+            freeze: freeze after-quant and G too; None: whether there is a prior. The codebook is frozen in any case.
+
+        Raises:
+            UserError: the file is not a prior, or one of another flavour or size.
+        """
+        from vqcnir_arch.checkpoint import load_prior_network
+
+        if path is not None:
+            prior = load_prior_network(path, "FaceVQGANPrior")
+            own = {**self.options, "flavour": self.flavour, "padding": prior.padding}
+            clashes = [f"{n} {v} instead of {own[n]}" for n, v in prior.options.items() if own[n] != v]
+            if clashes:
+                raise UserError(f"prior '{path}' has other options than this network: {', '.join(clashes)}")
+            for mine, source in self.prior_parts.items():
+                self.get_submodule(mine).load_state_dict(prior.get_submodule(source).state_dict())
+            self.quantizer.codebook.data.copy_(prior.quantizer.codebook)
+            logger.info("%s: %s start from the prior %s", type(self).__name__, ", ".join(self.prior_parts), path)
         self.quantizer.codebook.requires_grad_(False)
-        if prior:
-            for name in self.prior_modules:
-                self.get_submodule(name).requires_grad_(False)
+        if freeze if freeze is not None else path is not None:
+            self.after_quant.requires_grad_(False)
+            self.generator.requires_grad_(False)
+
+    @staticmethod
+    def quantizer_options(quantizer: dict[str, Any] | None, image_size: int, levels: int) -> dict[str, Any]:
+        """Return the quantizer's block with the defaults of the face networks: code prediction as published."""
+        quantizer = {"type": "CodePrediction", **(quantizer or {})}
+        if quantizer["type"] == "CodePrediction":
+            quantizer.setdefault("attention", "CodeFormer")
+            if quantizer["attention"] == "CodeFormer":
+                quantizer.setdefault("tokens", (image_size >> (levels - 1)) ** 2)
+        return with_defaults(QUANTIZER_REGISTRY, quantizer)
 
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Decode codes with G alone: [B, h, w] int64 to [B, 3, 32h, 32w] (f32), nominal range [0, 1]."""

@@ -42,6 +42,12 @@ class FaceVQGANPrior(FaceAutoencoder):
     """
 
     is_prior = True
+    published_required = (
+        "quantize.embedding.weight",
+        "encoder.blocks.0.weight",
+        "encoder.blocks.1.conv1.weight",
+        "generator.blocks.0.weight",
+    )
     published_dead = ("loss.",)
 
     def __init__(
