@@ -114,19 +114,51 @@ def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: st
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image as [H, W, 3] BGR, uint8; grey is repeated, alpha dropped, 16 bit cut to 8.
+    """Read an image file, see `decode_image`.
 
     Raises:
         UserError: the file is missing or not a readable image.
     """
     try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not an image"
-        raise UserError(f"image '{path}' cannot be read: {reason}") from error
-    if image is None:
-        raise UserError(f"image '{path}' cannot be read: truncated or not an image ({path.stat().st_size:,} bytes)")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"image '{path}' cannot be read: {error.strerror}") from error
+    return decode_image(content, path)
+
+
+def decode_image(content: bytes, path: Path | str) -> np.ndarray:
+    """Decode an image file's content to [H, W, 3] BGR, uint8.
+
+    Grey is repeated, alpha dropped, 16 bit cut to 8, CMYK converted, and the image turned as its EXIF entry says.
+
+    Args:
+        content: of the file.
+        path: its name in the error.
+
+    Raises:
+        UserError: it is no image, or a truncated one.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    except cv2.error:
+        image = None
+    if image is None or is_cut_jpeg(content):
+        problem = "truncated or not an image" if content else "empty"
+        raise UserError(f"image '{path}' cannot be read: {problem} ({len(content):,} bytes)")
     return image
+
+
+def is_cut_jpeg(content: bytes) -> bool:
+    """Say whether a JPEG ends before its end-of-image marker; OpenCV before 5.0 fills what is missing with grey.
+
+    The marker can't occur in the compressed data itself, but in the header, where cameras put thumbnails.
+    """
+    if not content.startswith(b"\xff\xd8"):
+        return False
+    place = 2
+    while content[place : place + 1] == b"\xff" and content[place + 1] != 0xDA:  # segments until the start of scan
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return content.find(b"\xff\xd9", place) < 0
 
 
 def size(image: np.ndarray) -> str:
