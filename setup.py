@@ -35,6 +35,8 @@ setup(
         "timm>=1.0",
         "opencv-python",
         "numpy",
+        "pillow",
+        "lmdb",
         "pyyaml",
         "pydantic>=2.11",
         "tqdm",

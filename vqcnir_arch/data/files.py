@@ -77,7 +77,7 @@ def existing_folder(path: Path, what: str) -> Path:
 
 
 def find_images(folder: Path) -> dict[str, Path]:
-    """Find the images in a folder and all folders below it; hidden files are skipped.
+    """Find the images in a folder and all folders below it; what is hidden is skipped.
 
     Returns:
         Path of each image by its name: the path relative to `folder` with `/` and without ending. Sorted by name,
@@ -87,7 +87,8 @@ def find_images(folder: Path) -> dict[str, Path]:
         UserError: there is no image, or two of them differ only in their ending.
     """
     found: dict[str, Path] = {}
-    for parent, _, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
             stem, ending = os.path.splitext(file)
             if ending.lower() not in IMAGE_ENDINGS or file.startswith("."):

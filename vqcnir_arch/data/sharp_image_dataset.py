@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from vqcnir_arch.data.crops import CropDataset, CropOptions
-from vqcnir_arch.data.files import existing_folder, find_images, log_once_built, read_image, to_tensor
+from vqcnir_arch.data.crops import CropDataset
+from vqcnir_arch.data.files import log_once_built, to_tensor
+from vqcnir_arch.data.storage import Images, StoredOptions, open_images
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
 
-class SharpImageOptions(CropOptions):
+class SharpImageOptions(StoredOptions):
     """Options of `SharpImageDataset`."""
 
     dataroot: str | list[str] = Field(min_length=1, description="folder of images, or several")
@@ -28,7 +29,7 @@ class SharpImageOptions(CropOptions):
 
 @register(DATASET_REGISTRY)
 class SharpImageDataset(CropDataset):
-    """All images below one or several folders. A sample holds
+    """All images below one or several folders, or in the LMDBs that stand in their place. A sample holds
 
     * `gt`: RGB, [3, H, W], float32 in [0, 1]; in training [3, gt_size, gt_size], flipped and turned;
     * `lq`: the same, since BasicSR's validation reads it;
@@ -49,21 +50,27 @@ class SharpImageDataset(CropDataset):
         super().__init__(opt)
         options, title = self.options, self.title
         roots = options.dataroot if isinstance(options.dataroot, list) else [options.dataroot]
-        self.paths: dict[str, Path] = {}
+        self.found: dict[str, tuple[Images, str]] = {}
         for root in roots:
-            folder = existing_folder(Path(root).expanduser(), f"{title}: dataroot")
-            for name, path in find_images(folder).items():
-                name = name if len(roots) == 1 else f"{folder.name}/{name}"
-                if name in self.paths:
-                    raise UserError(f"{title}: '{self.paths[name]}' and '{path}' would have the same name '{name}'")
-                self.paths[name] = path
-        self.names = list(self.paths)[: options.max_images]
-        log_once_built(f"{title}: {len(self.names)} of {len(self.paths)} images of {', '.join(roots)}")
+            folder = Path(root).expanduser()
+            images = open_images(folder, options.io_backend, f"{title}: dataroot")
+            for inner, path in images.paths.items():
+                name = inner if len(roots) == 1 else f"{folder.name}/{inner}"
+                if name in self.found:
+                    raise UserError(f"{title}: '{self.path(name)}' and '{path}' would have the same name '{name}'")
+                self.found[name] = images, inner
+        self.names = list(self.found)[: options.max_images]
+        log_once_built(f"{title}: {len(self.names)} of {len(self.found)} images of {', '.join(roots)}")
+
+    def path(self, name: str) -> Path:
+        """Return the file of an image."""
+        images, inner = self.found[name]
+        return images.paths[inner]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]
-        path = self.paths[name]
-        image = read_image(path)
+        images, inner = self.found[name]
+        path, image = images.paths[inner], images.read(inner)
         if self.is_train:
             self.check_size(image, path)
             if self.options.random_resize:
