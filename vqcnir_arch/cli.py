@@ -24,7 +24,9 @@ VERBS = {
     "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "data": Verb("data.commands:main", "synth ...", "make training pairs and test sets"),
-    "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"),
+    "demo": Verb(
+        "demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"
+    ),
 }
 
 
@@ -40,7 +42,7 @@ def run_verb(command: str, verbs: Mapping[str, Verb], arguments: Sequence[str]) 
         print(usage(command, verbs))
         return
     if arguments[0] not in verbs:
-        raise UserError(f"{command}: there is no verb '{arguments[0]}'{nearest(arguments[0], verbs)}")
+        raise UserError(f"there is no verb '{arguments[0]}'{nearest(arguments[0], verbs)}")
     module, _, function = verbs[arguments[0]].function.partition(":")
     getattr(importlib.import_module(f"vqcnir_arch.{module}"), function)(arguments[1:])
 
