@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -158,9 +158,9 @@ def check_part(part: Part, folders: Folders, sizes: tuple[Size, ...], report: Re
         other = {image: facts for image, facts in images.items() if sizes and facts.size and facts.size not in sizes}
         if other:
             expected = " or ".join(f"{w} x {h}" for w, h in sizes)
-            report.add("wrong", where, f"{len(other)} images are not {expected}: {some(other)}")
+            report.add("wrong", where, f"{images_are(other)} not {expected}: {some(other)}")
         for oddity, names in grouped({image: facts.oddity for image, facts in images.items() if facts.oddity}).items():
-            report.add("note", where, f"{len(names)} images are {oddity}, read as 8-bit RGB: {some(names)}")
+            report.add("note", where, f"{images_are(names)} {oddity}, read as 8-bit RGB: {some(names)}")
         if inner != part.folders[0] and part.folders[0] in folders:
             check_against_input(part, folders, inner, report)
 
@@ -179,7 +179,8 @@ def check_count(part: Part, images: Mapping[str, Facts], where: str, report: Rep
         strange = [image for image, end in ends.items() if not end or int(end[0]) not in part.numbers]
         if strange:
             span = f"{part.numbers[0]} to {part.numbers[-1]}"
-            report.add("wrong", where, f"{len(strange)} names don't end in a number from {span}: {some(strange)}")
+            names = f"{len(strange)} names do" if len(strange) > 1 else "1 name does"
+            report.add("wrong", where, f"{names} not end in a number from {span}: {some(strange)}")
         missing = sorted(set(part.numbers) - {int(end[0]) for end in ends.values() if end})
         if missing and len(images) < part.count:
             report.add("incomplete", where, f"missing numbers: {some(map(str, missing), 10)}")
@@ -196,10 +197,10 @@ def check_against_input(part: Part, folders: Folders, inner: str, report: Report
     pairs = [(name, first[name], facts) for name, facts in images.items() if name in first]
     other = [name for name, one, two in pairs if one.size and two.size and one.size != two.size]
     if other:
-        report.add("wrong", inner, f"{len(other)} images differ in size from {part.folders[0]}: {some(other)}")
+        report.add("wrong", inner, f"{images_are(other)} of another size than in {part.folders[0]}: {some(other)}")
     same = [name for name, one, two in pairs if one.digest and one.digest == two.digest]
     if same:
-        report.add("wrong", inner, f"{len(same)} images have the pixels of {part.folders[0]}: {some(same)}")
+        report.add("wrong", inner, f"{images_are(same)} the same as in {part.folders[0]}: {some(same)}")
 
 
 def check_duplicates(parts: Mapping[str, Folders], report: Report) -> None:
@@ -211,7 +212,7 @@ def check_duplicates(parts: Mapping[str, Folders], report: Report) -> None:
             digests = Counter(facts.digest for facts in images.values() if facts.digest)
             twice = [name for name, facts in images.items() if digests[facts.digest] > 1]
             if twice:
-                report.add("note", inner or part, f"{len(twice)} images are there more than once: {some(twice)}")
+                report.add("note", inner or part, f"{images_are(twice)} there more than once: {some(twice)}")
             for name, facts in images.items():
                 if not facts.digest:
                     continue
@@ -221,7 +222,7 @@ def check_duplicates(parts: Mapping[str, Folders], report: Report) -> None:
                         shared.setdefault((other, part), []).append(f"{first} = {place}")
                 seen.setdefault(facts.digest, {}).setdefault(part, place)
     for (one, two), pairs in shared.items():
-        report.add("wrong", f"{one} and {two}", f"{len(pairs)} images are in both: {some(pairs)}")
+        report.add("wrong", f"{one} and {two}", f"{images_are(pairs)} in both: {some(pairs)}")
 
 
 def grouped(labels: Mapping[str, str]) -> dict[str, list[str]]:
@@ -230,6 +231,11 @@ def grouped(labels: Mapping[str, str]) -> dict[str, list[str]]:
     for name, label in labels.items():
         groups.setdefault(label, []).append(name)
     return groups
+
+
+def images_are(names: Collection[str]) -> str:
+    """Return how many there are, as the beginning of a sentence."""
+    return f"{len(names):,} images are" if len(names) > 1 else "1 image is"
 
 
 def some(names: Iterable[str], most: int = 3) -> str:

@@ -65,9 +65,10 @@ def crop(folder: Path, out: Path, names: list[str], side: int, step: int, worker
         step: between their corners.
         workers: number of threads.
     """
-    if out.resolve().is_relative_to(folder.resolve()) and names == [""]:
-        raise UserError(f"'{out}' is inside '{folder}', whose images would then be its crops, too: write elsewhere")
     found = source_images(folder, names)
+    for name in found:
+        if out.resolve().is_relative_to((folder / name).resolve()):
+            raise UserError(f"'{out}' is inside '{folder / name}', to which its crops would belong: write elsewhere")
     with written_whole(out) as part:
         jobs = [{part / n / image: found[n][image] for n in found} for image in found[names[0]]]
         made = thread_map(lambda job: write_crops(job, side, step), jobs, max_workers=workers, unit="image")

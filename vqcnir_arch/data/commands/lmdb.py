@@ -46,19 +46,20 @@ def batches(images: dict[str, Path], length: int) -> Iterator[list[tuple[str, Pa
         yield batch
 
 
-def write_lmdb(images: dict[str, Path], target: Path, workers: int) -> None:
+def write_lmdb(images: dict[str, Path], target: Path, workers: int, title: str = "") -> None:
     """Write one LMDB.
 
     Args:
         images: files by name, which becomes the key.
         target: its folder, which must end in `.lmdb`.
         workers: number of threads that decode and encode.
+        title: of the progress bar.
     """
     for name in images:
         if not name.isascii() or len(name) > LONGEST_KEY:
             raise UserError(f"image '{images[name]}': an LMDB's keys are ASCII, up to {LONGEST_KEY} characters")
     maker = LmdbMaker(str(target), map_size=map_size(images.values()), compress_level=COMPRESSION)
-    progress = tqdm(total=len(images), desc=target.name, unit="image")
+    progress = tqdm(total=len(images), desc=title, unit="image")
     with contextlib.closing(maker), ThreadPoolExecutor(workers) as pool, progress:
         for batch in batches(images, 16 * workers):  # not all at once: they would pile up in memory
             for (name, _), (content, shape) in zip(batch, pool.map(encode, [p for _, p in batch]), strict=True):
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
             target = lmdb_path(given.folder.expanduser() / name)
             target = target if given.out is None else given.out / target.name
             places[target] = stack.enter_context(written_whole(target)), found[name]
-        for part, images in places.values():
-            write_lmdb(images, part, given.workers)
+        for target, (part, images) in places.items():
+            write_lmdb(images, part, given.workers, target.name)
     for target, (_, images) in places.items():
         print(f"{len(images):,} images in {target}")
