@@ -2,11 +2,13 @@
 
 from vqcnir_arch.data.lolblur_dataset import LOLBlurDataset
 from vqcnir_arch.data.night_blur import NightBlurPair, NightBlurSettings, night_blur_pair, write_lolblur
+from vqcnir_arch.data.night_blur_dataset import NightBlurDataset
 from vqcnir_arch.data.sharp_image_dataset import SharpImageDataset
 from vqcnir_arch.registry import import_modules
 
 __all__ = [
     "LOLBlurDataset",
+    "NightBlurDataset",
     "NightBlurPair",
     "NightBlurSettings",
     "SharpImageDataset",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -39,16 +40,16 @@ class LoaderOptions(BaseModel):
     use_shuffle: bool = Field(True, description="in every option file of BasicSR, which shuffles in training anyway")
 
 
-Options = TypeVar("Options", bound=LoaderOptions)
+Options = TypeVar("Options", bound=BaseModel)
 
 
 def parse_options(schema: type[Options], opt: Mapping[str, Any], what: str) -> Options:
-    """Return the options of a data set as its model.
+    """Return the options of a data set, or other settings of a user, as their model.
 
     Args:
         schema: the model.
         opt: the block of the option file.
-        what: name of the data set for the error.
+        what: name of the whole for the error.
 
     Raises:
         UserError: an unknown option, with the nearest right name, or a value that does not fit.
@@ -103,6 +104,27 @@ def find_images(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def find_photos(dataroot: str | list[str], what: str) -> dict[str, Path]:
+    """Find the images in one folder or in several, each with all folders below it.
+
+    Returns:
+        Path of each image by its name as from `find_images`, with its folder's name before it if there are several.
+
+    Raises:
+        UserError: a folder is missing or empty, or two images would have the same name; `what` begins the line.
+    """
+    roots = dataroot if isinstance(dataroot, list) else [dataroot]
+    found: dict[str, Path] = {}
+    for root in roots:
+        folder = existing_folder(Path(root).expanduser(), f"{what}: dataroot")
+        for name, path in find_images(folder).items():
+            name = name if len(roots) == 1 else f"{folder.name}/{name}"
+            if name in found:
+                raise UserError(f"{what}: '{found[name]}' and '{path}' would have the same name '{name}'")
+            found[name] = path
+    return found
+
+
 def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: str) -> None:
     """Raise `UserError` unless both sides, by name as from `find_images`, have the same names."""
     lacks = []
@@ -120,11 +142,15 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is missing or not a readable image.
     """
+    return decode_image(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of an image file, or raise `UserError` that names it."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"image '{path}' cannot be read: {error.strerror}") from error
-    return decode_image(content, path)
 
 
 def decode_image(content: bytes, path: Path | str) -> np.ndarray:
@@ -160,6 +186,34 @@ def is_cut_jpeg(content: bytes) -> bool:
     while content[place : place + 1] == b"\xff" and content[place + 1] != 0xDA:  # segments until the start of scan
         place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
     return content.find(b"\xff\xd9", place) < 0
+
+
+def is_jpeg(content: bytes) -> bool:
+    """Return whether a file's content is a JPEG image, whatever its name says."""
+    return content.startswith(b"\xff\xd8\xff")
+
+
+def encode_png(rgb: np.ndarray) -> bytes:
+    """Return [H, W, 3] RGB uint8 as the content of a PNG file."""
+    _, content = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    return content.tobytes()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and its folders, so that it is whole or not there.
+
+    Raises:
+        UserError: the disk is full, or the place cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def size(image: np.ndarray) -> str:
