@@ -34,7 +34,7 @@ from vqcnir_arch.registry import MODEL_REGISTRY
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples
 
 PAIR = ("low_blur_noise", "high_sharp_scaled")
-CROP, BATCH = 256, 8
+CROP = 256
 STORES = {
     "folders": ("frames", "disk"),
     "LMDB": ("frames", "lmdb"),
@@ -68,29 +68,30 @@ def prepare(out: Path, data: Path | None, count: int) -> dict[str, Path]:
     return roots
 
 
-def batches(root: Path, backend: str, workers: int) -> Iterator[dict[str, Any]]:
+def batches(root: Path, backend: str, workers: int, batch: int) -> Iterator[dict[str, Any]]:
     """Yield training batches for ever, as our launchers' loader does."""
     from basicsr.data import build_dataloader  # importable after the library
 
-    opt = {"name": "speed", "phase": "train", "dataroot": str(root), "gt_size": CROP, "batch_size_per_gpu": BATCH}
+    opt = {"name": "speed", "phase": "train", "dataroot": str(root), "gt_size": CROP, "batch_size_per_gpu": batch}
     opt |= {"io_backend": {"type": backend}, "num_worker_per_gpu": workers}
     data = SeededSamples(LOLBlurDataset(opt))
-    sampler = ResumableSampler(data, 1, 0, ratio=10_000 * BATCH / len(data))
+    sampler = ResumableSampler(data, 1, 0, ratio=10_000 * batch / len(data))
     yield from build_dataloader(data, opt, num_gpu=0, sampler=sampler, seed=0)
 
 
-def pairs_per_second(root: Path, backend: str, workers: int, count: int) -> tuple[float, float]:
+def pairs_per_second(root: Path, backend: str, workers: int, batch: int, count: int) -> tuple[float, float]:
     """Return how many pairs a second the loader gives once its workers are at work, and this process's CPU ms per pair.
 
     The latter is the cost of a pair where there are no workers; other work on the machine hardly changes it.
     """
-    loader = batches(root, backend, workers)
-    for _ in range(1 + workers):  # the workers start
+    loader = batches(root, backend, workers, batch)
+    count = max(count, 2 * workers)
+    for _ in range(1 + 2 * workers):  # the workers start, and what they have ready is taken
         next(loader)
     start, busy = time.perf_counter(), time.process_time()
     for _ in range(count):
         next(loader)
-    pairs = count * BATCH
+    pairs = count * batch
     return pairs / (time.perf_counter() - start), 1000 * (time.process_time() - busy) / pairs
 
 
@@ -132,7 +133,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="LOL-Blur itself, in place of made-up frames")
     parser.add_argument("--frames", type=int, default=32, help="pairs to make up")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2, 4])
-    parser.add_argument("--batches", type=int, default=6, help="batches of 8 per measurement")
+    parser.add_argument("--batch", type=int, default=8, help="pairs per batch")
+    parser.add_argument("--batches", type=int, default=6, help="batches per measurement, at least 2 per worker")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="training steps of the small network; 0: none")
     parser.add_argument("--paper", action="store_true", help="measure a step at paper size, too (batch 1)")
@@ -148,7 +150,7 @@ def main() -> None:
     for _ in range(given.rounds):
         for (store, workers), speeds in rounds.items():
             root, backend = STORES[store]
-            speed, cost = pairs_per_second(roots[root], backend, workers, given.batches)
+            speed, cost = pairs_per_second(roots[root], backend, workers, given.batch, given.batches)
             speeds.append(speed)
             if workers == 0:
                 costs[store].append(cost)
@@ -165,9 +167,9 @@ def main() -> None:
             model = small_model(Path(folder))
         for store, workers in (("folders", 0), ("folders", 2), ("LMDB", 2)):
             root, backend = STORES[store]
-            share, seconds = waiting_share(model, batches(roots[root], backend, workers), given.steps)
+            share, seconds = waiting_share(model, batches(roots[root], backend, workers, given.batch), given.steps)
             print(f"small network, {store}, {workers} workers: {seconds:.2f} s/iteration, {100 * share:.1f} % waiting")
-        say_demand(medians, "small network", seconds * (1 - share), BATCH)
+        say_demand(medians, "small network", seconds * (1 - share), given.batch)
     if given.paper:
         with tempfile.TemporaryDirectory() as folder:
             write_stand_ins(Path(folder))
@@ -175,7 +177,7 @@ def main() -> None:
             images = torch.rand(2, 1, 3, CROP, CROP)
             say_demand(medians, "paper size on this CPU", step_seconds(model, images, "cpu", 1, 0)[0], 1)
     if given.gpu_step:
-        say_demand(medians, "paper size as measured elsewhere", given.gpu_step, BATCH)
+        say_demand(medians, "paper size as measured elsewhere", given.gpu_step, 8)
     print(f"load after: {os.getloadavg()[0]:.1f}")
 
 
