@@ -49,7 +49,7 @@ def write_crops(versions: dict[Path, Path], side: int, step: int) -> int:
         stem.parent.mkdir(parents=True, exist_ok=True)
         pieces = sub_images(image, side, step)
         for number, piece in enumerate(pieces, 1):
-            content = cv2.imencode(".png", piece, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]
+            content = cv2.imencode(".png", piece)[1]
             stem.with_name(f"{stem.name}_s{number:03d}.png").write_bytes(content.tobytes())
     return len(pieces)
 
