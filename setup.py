@@ -42,6 +42,7 @@ setup(
         "pillow>=10.1",
         "psutil",
         "safetensors",
+        "lmdb",
         "pyyaml",
         "pydantic>=2.11",
         "tqdm",

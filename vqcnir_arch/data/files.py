@@ -78,7 +78,7 @@ def existing_folder(path: Path, what: str) -> Path:
 
 
 def find_images(folder: Path) -> dict[str, Path]:
-    """Find the images in a folder and all folders below it; hidden files are skipped.
+    """Find the images in a folder and all folders below it; what is hidden is skipped.
 
     Returns:
         Path of each image by its name: the path relative to `folder` with `/` and without ending. Sorted by name,
@@ -88,7 +88,8 @@ def find_images(folder: Path) -> dict[str, Path]:
         UserError: there is no image, or two of them differ only in their ending.
     """
     found: dict[str, Path] = {}
-    for parent, _, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
             stem, ending = os.path.splitext(file)
             if ending.lower() not in IMAGE_ENDINGS or file.startswith("."):
@@ -101,27 +102,6 @@ def find_images(folder: Path) -> dict[str, Path]:
     if not found:
         raise UserError(f"folder '{folder}' has no images (looked for {', '.join(IMAGE_ENDINGS)} in all its folders)")
     return dict(sorted(found.items()))
-
-
-def find_photos(dataroot: str | list[str], what: str) -> dict[str, Path]:
-    """Find the images in one folder or in several, each with all folders below it.
-
-    Returns:
-        Path of each image by its name as from `find_images`, with its folder's name before it if there are several.
-
-    Raises:
-        UserError: a folder is missing or empty, or two images would have the same name; `what` begins the line.
-    """
-    roots = dataroot if isinstance(dataroot, list) else [dataroot]
-    found: dict[str, Path] = {}
-    for root in roots:
-        folder = existing_folder(Path(root).expanduser(), f"{what}: dataroot")
-        for name, path in find_images(folder).items():
-            name = name if len(roots) == 1 else f"{folder.name}/{name}"
-            if name in found:
-                raise UserError(f"{what}: '{found[name]}' and '{path}' would have the same name '{name}'")
-            found[name] = path
-    return found
 
 
 def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: str) -> None:
