@@ -160,7 +160,7 @@ def test_flags_about_results_without_results(root):
 def test_the_out_path_is_a_folder_or_below_a_file(root):
     with pytest.raises(UserError, match="is a folder, expected a file"):
         dispatch(["report", str(root / "experiments/run"), "--out", str(root)])
-    with pytest.raises(UserError, match=r"run\.yml/report\.html' cannot be written: "):
+    with pytest.raises(UserError, match=r"folder '.*run\.yml' cannot be made: "):
         dispatch(["report", str(root / "experiments/run"), "--out", str(root / "run.yml/report.html")])
 
 
