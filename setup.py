@@ -42,6 +42,6 @@ setup(
         "matplotlib",
         "tensorboard",
     ],
-    extras_require={"test": ["pytest", "ruff"]},
+    extras_require={"test": ["pytest", "ruff", "scikit-learn"], "analysis": ["scikit-learn"]},
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )

@@ -57,8 +57,13 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         UserError: what is wrong with the files, after everything else has been printed.
     """
+    if "--codebook" in arguments:
+        from vqcnir_arch import analysis
+
+        return analysis.main(arguments)
     parser = argparse.ArgumentParser(prog="vqcnir inspect", description=main.__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", help="option files or checkpoints")
+    parser.add_argument("--codebook", action="store_true", help="analyse a checkpoint's codebook; see with --help")
     files = parser.parse_args(arguments).files
     option_files = [file for file in files if Path(file).suffix.lower() in OPTION_ENDINGS]
     for file in files:
