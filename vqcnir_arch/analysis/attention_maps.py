@@ -16,7 +16,6 @@ from vqcnir_arch.archs import Quantizer, SinCAAttention
 from vqcnir_arch.errors import UserError
 
 MAP_VALUES = 2**24  # of the map, that is held at a time: 64 MB
-PICTURES = 2
 SHOWN = 100  # figure 7 shows the first 100 of each part
 DEFAULT_QUERIES = ((0.25, 0.25), (0.5, 0.5), (0.75, 0.75))
 
@@ -89,7 +88,7 @@ class AttentionMaps(Part):
                 self.measure(name, n, layer, features, quantizer.codebook, inside)
                 for n, (layer, features) in enumerate(layers)
             ]
-            if len(self.pictures) < PICTURES:
+            if view.shown:
                 self.pictures.append(self.picture(view, layers, quantizer.codebook, (height, width), cells, name))
         if image:
             self.images.append({"name": view.name, "code_share": image})

@@ -20,7 +20,6 @@ CODES = {
     "truth_features": "ground truth, unquantised",
 }
 FULL = "full network"
-PICTURES = 4
 
 
 class Choice(Part):
@@ -64,7 +63,7 @@ class Choice(Part):
                 scores[source][title] = score(image, view.gt)
                 picture[f"{title}, codes {CODES[source].split(' (')[0]}"] = as_picture(image)
         self.images.append({"name": view.name, "scores": scores})
-        if len(self.pictures) < PICTURES:
+        if view.shown:
             self.pictures.append(picture)
 
     def remember(self, view: View) -> None:

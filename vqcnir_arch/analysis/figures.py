@@ -76,13 +76,12 @@ def save_embedding(
     axis = figure.subplots()
     chosen = np.unique(np.concatenate([data[f"{kind}_codes"] for kind in features]))
     colour = {code: i / max(1, len(chosen) - 1) for i, code in enumerate(np.random.default_rng(0).permutation(chosen))}
-    if "input" in features:
-        starts = features["input"][:LINES]
-        segments(axis, starts, codes[data["input_codes"][:LINES]], "0.55", "own code")
-        if "truth_codes" in data:
-            segments(axis, starts, codes[data["truth_codes"][:LINES]], "tab:red", "ground-truth code")
-    else:
-        segments(axis, features["truth"][:LINES], codes[data["truth_codes"][:LINES]], "0.55", "own code")
+    first = next(iter(features))
+    drawn = np.linspace(0, len(features[first]) - 1, min(LINES, len(features[first]))).astype(int)
+    starts = features[first][drawn]
+    segments(axis, starts, codes[data[f"{first}_codes"][drawn]], "0.55", "own code")
+    if first == "input" and "truth_codes" in data:
+        segments(axis, starts, codes[data["truth_codes"][drawn]], "tab:red", "ground-truth code")
     rest = np.setdiff1d(np.arange(len(codes)), chosen)
     axis.scatter(*codes[rest].T, s=18, marker="*", color="0.8", label=f"code not chosen here ({len(rest)})")
     colours = [colour[code] for code in chosen]

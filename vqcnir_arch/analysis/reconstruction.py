@@ -11,7 +11,6 @@ from torch import Tensor
 from vqcnir_arch.analysis.probe import Probe, Run
 from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score
 
-PICTURES = 4
 PHOTOS = {"sharp": "clean image", "night": "input", "night_to_truth": "input, against its ground truth"}
 FEATURES = {
     "unquantised": "unquantised",
@@ -41,7 +40,7 @@ class Reconstruction(Part):
             picture |= {"input": as_picture(view.lq_tensor), "input, reconstructed": as_picture(image)}
             if view.gt is not None and view.gt.shape == view.lq.shape:
                 self.note("night_to_truth", image, view.gt_tensor, view.gt)
-        if len(self.pictures) < PICTURES:
+        if view.shown:
             self.pictures.append(picture)
 
     def note(self, photo: str, image: Tensor, target: Tensor, target_array: Any) -> None:
@@ -121,7 +120,7 @@ class Features(Part):
             error = relative_error(truth, candidates["unquantised"], features)
             self.scores.setdefault(kind, []).append({**score(image, view.gt), "relative_error": error})
             picture[FEATURES[kind]] = as_picture(image)
-        if len(self.pictures) < PICTURES:
+        if view.shown:
             self.pictures.append(picture)
 
     def result(self) -> dict:

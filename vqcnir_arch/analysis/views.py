@@ -20,6 +20,7 @@ from vqcnir_arch.data.files import check_pairs, existing_folder, find_images, re
 from vqcnir_arch.errors import UserError
 
 SSIM_WINDOW = 11
+SHOWN = 4
 
 
 @dataclass
@@ -31,6 +32,7 @@ class View:
         lq, gt: [H, W, 3] BGR uint8; None where there is none.
         net: the restoration network; None if a prior alone is analysed.
         prior: the prior; None if it is not known.
+        shown: whether the figures show it.
     """
 
     name: str
@@ -38,6 +40,7 @@ class View:
     gt: np.ndarray | None
     net: Probe | None
     prior: Probe | None
+    shown: bool = False
 
     @cached_property
     def lq_tensor(self) -> Tensor:
@@ -130,7 +133,8 @@ def read_views(
         UserError: an image cannot be read, is too small for SSIM, or has not `scale` times the size of its input.
     """
     scale = net.net.scale if net else 1
-    for name, lq_path, gt_path in tqdm(pairs, desc="analysing", unit="image"):
+    shown = {i * len(pairs) // SHOWN for i in range(SHOWN)}
+    for number, (name, lq_path, gt_path) in enumerate(tqdm(pairs, desc="analysing", unit="image")):
         lq = read_image(lq_path) if lq_path else None
         gt = read_image(gt_path) if gt_path else None
         for path, image in ((lq_path, lq), (gt_path, gt)):
@@ -140,7 +144,7 @@ def read_views(
             raise UserError(
                 f"'{gt_path}' is {size(gt)}, expected {scale} times the size of its input '{lq_path}', {size(lq)}"
             )
-        yield View(name, lq, gt, net, prior)
+        yield View(name, lq, gt, net, prior, number in shown)
 
 
 def score(image: Tensor, truth: np.ndarray) -> dict[str, float]:
