@@ -89,10 +89,14 @@ def analyse(options: argparse.Namespace) -> str:
         report |= part.result()
         table = part.lines()
         lines += ["", f"## {part.title}", "", *table] if table else []
-        part.draw(out)
     lines += ["", *(f"Note: {note}" for note in notes)] if notes else []
-    (out / "analysis.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-    (out / "analysis.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    try:
+        (out / "analysis.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+        (out / "analysis.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        for part in parts:
+            part.draw(out)
+    except OSError as error:
+        raise UserError(f"--out '{out}' cannot be written: {error.strerror}") from error
     files = ", ".join(sorted(path.name for path in out.iterdir()))
     return "\n".join([*lines, "", f"written to {out}: {files}"])
 

@@ -19,6 +19,12 @@ CODES = {
     "truth": "ground truth",
     "truth_features": "ground truth, unquantised",
 }
+PICTURES = {
+    "input": "codes of the input",
+    "clean": "codes of the clean image",
+    "truth": "ground-truth codes",
+    "truth_features": "ground-truth features",
+}
 FULL = "full network"
 
 
@@ -61,7 +67,10 @@ class Choice(Part):
             for title in [FULL, *titles]:
                 image = self.net.run(view.lq_tensor, features, self.variants.get(title)).image
                 scores[source][title] = score(image, view.gt)
-                picture[f"{title}, codes {CODES[source].split(' (')[0]}"] = as_picture(image)
+                if title == FULL:
+                    picture[PICTURES[source]] = as_picture(image)
+                elif source == "input":
+                    picture[title] = as_picture(image)
         self.images.append({"name": view.name, "scores": scores})
         if view.shown:
             self.pictures.append(picture)
