@@ -214,6 +214,7 @@ def test_share_of_the_codes(pair, monkeypatch, kind, low, high):
         codes = weights[..., -32:] if kind != "SelfAttention" else weights[..., :0]
         assert result["code_share"] == pytest.approx(float(codes.sum(-1).mean()), abs=1e-6)
         assert low - 1e-6 <= result["code_share"] <= high + 1e-6
+        assert result["even_share"] == pytest.approx({"SinCA": 32 / (35 + 32)}.get(kind, low))
         if kind != "SelfAttention":
             largest = codes.mean(dim=1)[0].argmax(dim=1).unique()
             assert result["argmax_usage"] == len(largest) / 32

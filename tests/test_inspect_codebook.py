@@ -36,8 +36,8 @@ def files(tmp_path, monkeypatch, make_tiny):
     return save
 
 
-def run(*arguments, out="out"):
-    dispatch(["inspect", *arguments, "--codebook", "--out", out])
+def run(*arguments, out="out", embedding="none"):
+    dispatch(["inspect", *arguments, "--codebook", "--out", out, "--embedding", embedding])
     with open(f"{out}/analysis.json", encoding="utf-8") as file:
         return json.load(file)
 
@@ -48,7 +48,7 @@ def written(folder):
     return {path.name for path in folder.iterdir()}
 
 
-FIGURES = {"usage.png", "choice.png", "prior.png", "features.png", "embedding.png", "analysis.json", "analysis.md"}
+FIGURES = {"usage.png", "choice.png", "prior.png", "features.png", "analysis.json", "analysis.md"}
 ATTENTION = {"attention_matrix.png", "attention_1.png", "attention_2.png"}
 
 
@@ -60,7 +60,8 @@ def test_with_everything(files, tmp_path, capsys, quantizer, more):
     files(quantizer)
     report = run("net.pth", "--data", "lq", "--gt", "gt", "--prior", "prior.pth")
     assert written(tmp_path / "out") == FIGURES | more
-    assert report["images"] == report["of"] == 2 and report["notes"] == []
+    assert report["images"] == report["of"] == 2
+    assert report["notes"] == ["--embedding none: no picture of features and codes"]
     assert len(report["usage"]) == 4
     assert set(report["choice"]["codes"]) == {"input", "clean", "truth", "truth_features"}
     assert report["choice"]["codes"]["truth"]["accuracy"] == {"quantizer": 1.0}
@@ -78,7 +79,7 @@ def test_scores_are_those_of_the_restored_files(files):
     from vqcnir_arch import load_network
 
     files("NearestCode")
-    report = run("net.pth", "--data", "lq", "--gt", "gt", "--prior", "prior.pth", "--embedding", "none")
+    report = run("net.pth", "--data", "lq", "--gt", "gt", "--prior", "prior.pth")
     net = load_network("net.pth")
     for image in report["per_image"]:
         lq, gt = (cv2.imread(f"{side}/{image['name']}.png")[..., ::-1] for side in ("lq", "gt"))
@@ -89,19 +90,22 @@ def test_scores_are_those_of_the_restored_files(files):
         assert image["scores"]["input"]["full network"]["psnr"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_same_twice_and_fewer_images(files):
+def test_the_same_twice_and_fewer_images(files, tmp_path):
     files("SinCA")
     arguments = ("net.pth", "--data", "lq", "--gt", "gt", "--prior", "prior.pth", "--max-images", "1", "--query", "3,4")
-    first, second = run(*arguments, out="a"), run(*arguments, out="b")
-    assert first == second and (first["images"], first["of"]) == (1, 2)
-    assert run(*arguments, "--seed", "1")["embedding"] != first["embedding"]
+    first, second = (run(*arguments, out=out, embedding="tsne") for out in ("a", "b"))
+    assert first == second and (first["images"], first["of"]) == (1, 2) and first["notes"] == []
+    assert (tmp_path / "a/embedding.png").read_bytes() == (tmp_path / "b/embedding.png").read_bytes()
+    assert set(first["embedding"]["quantizer"]["distance"]) == {
+        "input_to_input_codes", "input_to_truth_codes", "truth_to_truth_codes"
+    }  # fmt: skip
 
 
 def test_what_is_missing_is_said(files, tmp_path, capsys):
     files("NearestCode")
     report = run("net.pth", "--data", "lq")
     assert "choice" not in report and "reconstruction" not in report and len(report["usage"]) == 1
-    assert [note.split(":")[0] for note in report["notes"]] == ["without --gt", "without --prior"]
+    assert [note.split(":")[0] for note in report["notes"]] == ["without --gt", "without --prior", "--embedding none"]
     assert "Note: without --gt: no scores" in capsys.readouterr().out
     report = run("net.pth", "--data", "lq", "--gt", "gt", out="no_prior")
     assert set(report["choice"]["codes"]) == {"input", "clean"}
@@ -110,22 +114,22 @@ def test_what_is_missing_is_said(files, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("sides", [("--data",), ("--gt",), ("--data", "--gt")])
-def test_prior_alone(files, sides):
+def test_prior_alone(files, tmp_path, sides):
     arguments = [word for side in sides for word in (side, {"--data": "lq", "--gt": "gt"}[side])]
-    report = run("prior.pth", *arguments)
+    report = run("prior.pth", *arguments, embedding="tsne")
     sources = {"--gt": "truth", "--data": "prior_on_input"}
     assert {row["source"] for row in report["usage"]} == {sources[side] for side in sides}
     assert ("features" in report) is ("--gt" in sides) and "choice" not in report
     assert "reconstruction" in report and "embedding" in report
-    assert len(report["notes"]) == 2 - len(sides)
+    assert len(report["notes"]) == 2 - len(sides) and (tmp_path / "out/embedding.png").is_file()
 
 
 def test_bad_input(files, make_tiny, monkeypatch):
     files("NearestCode")
 
-    def refused(message, *arguments):
+    def refused(message, *arguments, **keywords):
         with pytest.raises(UserError, match=message):
-            run(*arguments)
+            run(*arguments, **keywords)
 
     refused("checkpoint 'nett.pth' does not exist .did you mean 'net.pth'", "nett.pth", "--data", "lq")
     refused("a restoration network needs --data", "net.pth", "--gt", "gt")
@@ -147,4 +151,4 @@ def test_bad_input(files, make_tiny, monkeypatch):
     refused("do not pair: 1 without input .v/more", "net.pth", "--data", "lq", "--gt", "gt")
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "umap" else real(name))
-    refused("--embedding umap needs umap-learn: pip install", "net.pth", "--data", "lq", "--embedding", "umap")
+    refused("--embedding umap needs umap-learn: pip install", "net.pth", "--data", "lq", embedding="umap")

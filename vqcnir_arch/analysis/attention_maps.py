@@ -44,6 +44,12 @@ def split_parts(weights: Tensor, layer: SinCAAttention, count: int) -> tuple[Ten
     return weights[..., :seen], weights[..., seen:]
 
 
+def even_share(layer: SinCAAttention, positions: int, codes: int) -> float:
+    """Return the share of attention on the codes if all that the layer sees had the same weight."""
+    of_codes = codes * layer.sees_codebook
+    return of_codes / (positions * layer.sees_features + of_codes)
+
+
 def head_mean_maps(layer: SinCAAttention, features: Tensor, codebook: Tensor, rows: Tensor) -> Iterator[Tensor]:
     """Return the attention map of some rows, mean over heads, [P, N+K], in pieces that fit into the memory."""
     chunk = max(1, MAP_VALUES // (layer.num_heads * (features.shape[1] + len(codebook))))
@@ -55,6 +61,7 @@ def head_mean_maps(layer: SinCAAttention, features: Tensor, codebook: Tensor, ro
 class AttentionMaps(Part):
     """Share of the attention on the codebook, and which codes it goes to, per layer.
 
+    `even_share` is what the share would be if all positions and codes had the same weight, K / (N + K).
     Taken over all positions of the image and all heads. `mass_perplexity` is exp(entropy) of the codes' mean weight:
     the number of codes that would share it evenly. `argmax_usage` is the share of codes that are, at one position at
     least, the code with the largest weight.
@@ -70,6 +77,7 @@ class AttentionMaps(Part):
         self.net, self.queries = net, queries
         self.images: list[dict[str, Any]] = []
         self.totals: dict[tuple[str, int], Tensor] = {}
+        self.even: dict[str, list[float]] = {}
         self.pictures: list[dict[str, Any]] = []
 
     def add(self, view: View) -> None:
@@ -82,6 +90,7 @@ class AttentionMaps(Part):
             if not layers:
                 continue
             height, width = codes.features.shape[-2:]
+            self.even.setdefault(name, []).append(even_share(layers[0][0], height * width, len(quantizer.codebook)))
             positions = torch.arange(height * width, device=codes.features.device).view(height, width)
             inside = positions[: cells[0], : cells[1]].flatten()
             image[name] = [
@@ -165,6 +174,7 @@ class AttentionMaps(Part):
                 "quantizer": name,
                 "layer": number + 1,
                 "code_share": float(np.mean([image["code_share"][name][number] for image in self.images])),
+                "even_share": float(np.mean(self.even[name])),
                 **usage_of_mass(mass, largest),
             }
             for (name, number), (mass, largest) in self.totals.items()
@@ -179,9 +189,10 @@ class AttentionMaps(Part):
             used = ["-", "-"]
             if layer["mass_perplexity"] is not None:
                 used = [f"{layer['mass_perplexity']:.1f}", f"{layer['argmax_usage']:.2%}"]
-            rows.append([layer["quantizer"], str(layer["layer"]), f"{layer['code_share']:.2%}", *used])
+            rows.append([layer["quantizer"], str(layer["layer"]), f"{layer['code_share']:.2%}",
+                         f"{layer['even_share']:.2%}", *used])  # fmt: skip
         return markdown(
-            ["quantizer", "layer", "attention on the codes", "codes that share it (perplexity)",
+            ["quantizer", "layer", "attention on the codes", "if even", "codes that share it (perplexity)",
              "codes that are largest somewhere"], rows,
         )  # fmt: skip
 
