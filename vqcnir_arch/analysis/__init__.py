@@ -56,7 +56,7 @@ def analyse(options: argparse.Namespace) -> str:
     Raises:
         UserError: a file, a folder, the pairing or an image is wrong; or a package is missing.
     """
-    from vqcnir_arch.analysis.attention_maps import AttentionMaps
+    from vqcnir_arch.analysis.attention_maps import AttentionMaps, check_queries
     from vqcnir_arch.analysis.choice import Choice
     from vqcnir_arch.analysis.embedding import Embedding, check_method
     from vqcnir_arch.analysis.reconstruction import Features, Reconstruction
@@ -66,6 +66,7 @@ def analyse(options: argparse.Namespace) -> str:
 
     net, prior = load_probes(options)
     check_method(options.embedding)
+    check_queries(net, options.query)
     if options.data is None and (net is not None or options.gt is None):
         expected = "the prior needs --data or --gt" if net is None else "a restoration network needs --data"
         raise UserError(f"no photos are given: {expected}, a folder of images")

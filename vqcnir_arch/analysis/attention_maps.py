@@ -44,6 +44,13 @@ def split_parts(weights: Tensor, layer: SinCAAttention, count: int) -> tuple[Ten
     return weights[..., :seen], weights[..., seen:]
 
 
+def check_queries(net: Probe | None, queries: Sequence[tuple[int, int]]) -> None:
+    """Raise `UserError` for positions to show the attention of where there is no attention."""
+    modules = net.net.modules() if net else ()
+    if queries and not any(isinstance(module, SinCAAttention) for module in modules):
+        raise UserError("--query: this checkpoint has no attention layer to show (SinCA, CrossAttention, ... have)")
+
+
 def even_share(layer: SinCAAttention, positions: int, codes: int) -> float:
     """Return the share of attention on the codes if all that the layer sees had the same weight."""
     of_codes = codes * layer.sees_codebook
