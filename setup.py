@@ -16,6 +16,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
 REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
+ANALYSIS = ["scikit-learn"]  # for `vqcnir inspect --codebook`
 SPANDREL = ["spandrel>=0.4"]
 VIDEO = ["av>=14"]
 
@@ -55,7 +56,8 @@ setup(
         "spandrel": SPANDREL,
         "video": VIDEO,
         "report": REPORT,
-        "test": ["pytest", "ruff", *REPORT, *SPANDREL, *VIDEO],
+        "analysis": ANALYSIS,
+        "test": ["pytest", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )
