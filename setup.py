@@ -25,6 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
+    package_data={"vqcnir_arch.evaluation": ["papers.yml"]},
     # `vqcnir demo` needs its option files wherever it is installed
     data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
     install_requires=[
@@ -38,10 +39,11 @@ setup(
         "pyyaml",
         "pydantic>=2.11",
         "tqdm",
+        "scipy>=1.15",
         "scikit-image",
         "matplotlib",
         "tensorboard",
     ],
-    extras_require={"test": ["pytest", "ruff"]},
+    extras_require={"test": ["pytest", "pytorch-msssim", "ruff"]},
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )

@@ -21,9 +21,14 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
-    "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
+    "test": Verb("launch:test", "-opt FILE [--root DIR] [--protocol NAME]", "test by an option file"),
+    "evaluate": Verb(
+        "evaluation:main", "DIR --protocol NAME [--gt DIR]", "measure a folder of results as the papers did"
+    ),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
-    "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"),
+    "demo": Verb(
+        "demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"
+    ),
 }
 
 
