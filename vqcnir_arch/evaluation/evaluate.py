@@ -89,7 +89,10 @@ def evaluate(
     on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if on.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {device}: torch finds no GPU")
-    about["FID reference"] = str(existing_folder(reference, "reference set")) if reference else "none"
+    if any(column.reference == "set" for column in chosen.columns):
+        about["reference set"] = str(existing_folder(reference, "reference set")) if reference else "none"
+    elif reference is not None:
+        raise UserError(f"protocol {protocol} compares with no set of images: leave --reference out")
     about["device"] = torch.cuda.get_device_name(on) if on.type == "cuda" else str(on)
     about["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
     print("\n".join(describe(chosen, about)), flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import lru_cache
 from importlib import resources
 from typing import Literal
@@ -152,7 +153,7 @@ class Verdict:
     """Whether a printed number compares with ours, and if not without doubt, why."""
 
     comparable: Literal["yes", "not known", "no"]
-    reason: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 def compare(row: PaperRow, measure: str, column: Column, images: int, test_set: str | None) -> Verdict:
@@ -165,26 +166,30 @@ def compare(row: PaperRow, measure: str, column: Column, images: int, test_set: 
         images: how many images ours was measured on.
         test_set: the set that the user says it is, if he does.
     """
-    known = papers().sets[row.set]
-    if test_set is None and known.images is None:
-        return Verdict("no", f"test set not named (--set '{row.set}')")
-    if known.images is not None and images != known.images:
-        return Verdict("no", f"{row.set} has {known.images:,} images, this is {images:,}")
-    if test_set is None and len([s for s in papers().sets.values() if s.protocols == known.protocols]) > 1:
-        return Verdict("no", "test set not named (--set)")
+    known, way = papers().sets[row.set], row.values[measure].way
+    against = []
+    if test_set is None and sum(other.protocols == known.protocols for other in papers().sets.values()) > 1:
+        against.append("there are several test sets, and this one is not named (--set)")
+    elif known.images is not None and images != known.images:
+        against.append(f"{row.set} has {known.images:,} images, this is {images:,}")
     if known.caveat:
-        return Verdict("no", known.caveat)
-    way = row.values[measure].way
-    if way == column.way:
+        against.append(known.caveat)
+    is_open = column.way in OPEN_WAYS.get(way, ())
+    if is_open:
+        against.append(f"{measure.upper()}: {WAYS[way]}")
+    elif way != column.way:
+        against.append(f"{measure.upper()}, theirs: {WAYS[way]}; ours: {WAYS[column.way]}")
+    if not against:
         return Verdict("yes")
-    if column.way in OPEN_WAYS.get(way, ()):
-        return Verdict("not known", WAYS[way])
-    return Verdict("no", f"theirs: {WAYS[way]}; ours: {WAYS[column.way]}")
+    return Verdict("not known" if is_open and len(against) == 1 else "no", tuple(against))
 
 
 def column_for(measure: str, way: str, protocol: Protocol) -> Column | None:
-    """Return our column for a paper's measure: the one made the same way, else the first of that metric."""
+    """Return our column for a paper's measure: the one made the same way, or in the way that is most like it."""
+
+    def likeness(column: Column) -> float:
+        return (column.way in OPEN_WAYS.get(way, ())) + SequenceMatcher(None, column.way, way).ratio()
+
     family = [column for column in protocol.columns if column.name.split("_")[0] == measure]
     same = [column for column in family if column.way == way]
-    maybe = [column for column in family if column.way in OPEN_WAYS.get(way, ())]
-    return next(iter(same or maybe or family), None)
+    return same[0] if same else max(family, key=likeness, default=None)

@@ -105,7 +105,7 @@ def _paper_entry(row: PaperRow, evaluation: Evaluation) -> dict[str, Any]:
         entry = {"value": printed.value, "printed": printed.printed, "note": printed.note}
         if column is not None:
             verdict = compare(row, measure, column, len(evaluation.pairs), evaluation.test_set)
-            entry |= {"column": column.name, "comparable": verdict.comparable, "reason": verdict.reason}
+            entry |= {"column": column.name, "comparable": verdict.comparable, "reasons": verdict.reasons}
         values[measure] = entry
     return {"source": row.place, "set": row.set, "method": row.method, "values": values}
 
@@ -149,7 +149,7 @@ def _comparison(evaluation: Evaluation) -> str:
             if column is None:
                 continue
             verdict = compare(row, measure, column, len(evaluation.pairs), evaluation.test_set)
-            said = [text for text in (verdict.reason, printed.note) if text]
+            said = [text for text in (*verdict.reasons, printed.note) if text]
             numbers = "".join(f"[{reasons.setdefault(text, len(reasons) + 1)}]" for text in said)
             cells[column.name] = printed.printed + MARKS[verdict.comparable] + numbers
         where = f"{row.place}, {row.set}" if several_sets else row.place
