@@ -41,7 +41,7 @@ def no_weights(use_hub, tmp_path_factory):
 
 def test_files(tree, capsys):
     run(tree)
-    out, err = capsys.readouterr()
+    out = capsys.readouterr().out
     rows, summary, table = read(tree)
     assert list(rows) == ["0000/0030", "0000/0031", "0001/0030", "0001/0031"]
     psnr = [float(row["psnr"]) for row in rows.values()]
@@ -187,7 +187,7 @@ def test_suffix(tree):
         (tree.results / f"{name}.png").rename(tree.results / f"{name}_ours.png")
     assert "do not pair" in refused(tree)
     run(tree, "--suffix", "_ours")
-    assert list(read(tree)[0])[0] == "0000/0030"
+    assert next(iter(read(tree)[0])) == "0000/0030"
     assert "does not end in the suffix '_other'" in refused(tree, "--suffix", "_other")
 
 
@@ -198,7 +198,7 @@ def test_refusals(tree, tmp_path):
     assert "leave --reference out" in refused(tree, "--reference", str(tree.gt))
     assert "are the same folder" in refused(tree, "--gt", str(tree.results), gt=False)
     assert "has no test set" in refused(tree, "--set", "DIV2K valid x2")
-    assert "did you mean 'results'" in refused(tree, gt=False, protocol="bsr", *["--gt", str(tmp_path / "result")])
+    assert "did you mean 'results'" in refused(tree, "--gt", str(tmp_path / "result"), gt=False)
     message = refused(tree, protocol="darkir")
     assert "has no .npy files: 8-bit images cannot give its numbers" in message
 

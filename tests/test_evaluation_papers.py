@@ -132,7 +132,5 @@ def test_every_number_has_a_column_or_another_set():
 
 
 def test_unknown_set():
-    with pytest.raises(
-        UserError, match=r"protocol bsr has no test set 'DIV2K valid x3' \(did you mean 'DIV2K valid x2'"
-    ):
-        find_set("DIV2K valid x3", PROTOCOLS["bsr"])
+    with pytest.raises(UserError, match=r"protocol bsr has no test set 'Urban100x2' \(did you mean 'Urban100 x2'"):
+        find_set("Urban100x2", PROTOCOLS["bsr"])

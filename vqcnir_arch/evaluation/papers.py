@@ -188,7 +188,7 @@ def column_for(measure: str, way: str, protocol: Protocol) -> Column | None:
     """Return our column for a paper's measure: the one made the same way, or in the way that is most like it."""
 
     def likeness(column: Column) -> float:
-        return (column.way in OPEN_WAYS.get(way, ())) + SequenceMatcher(None, column.way, way).ratio()
+        return 2 if column.way in OPEN_WAYS.get(way, ()) else SequenceMatcher(None, column.way, way).ratio()
 
     family = [column for column in protocol.columns if column.name.split("_")[0] == measure]
     same = [column for column in family if column.way == way]
