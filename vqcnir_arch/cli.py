@@ -21,7 +21,8 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
-    "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
+    "test": Verb("launch:test", "-opt FILE [--root DIR] [--protocol NAME]", "test by an option file"),
+    "evaluate": Verb("evaluation:main", "DIR --protocol NAME [--gt DIR]", "measure results as the papers did"),
     "restore": Verb("restoration.command:main", "PHOTO ... -w FILE -o DIR", "restore photographs, folders or videos"),
     "convert": Verb(
         "convert:main",
@@ -31,7 +32,9 @@ VERBS = {
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "report": Verb("report:main", "DIR ... [--results NAME=DIR ...]", "write one HTML page on runs and results"),
     "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
-    "data": Verb("data.commands:main", "synth ...", "make training pairs and test sets"),
+    "data": Verb(
+        "data.commands:main", "check | crop | lmdb | synth ...", "check and prepare data, make pairs and test sets"
+    ),
 }
 
 
