@@ -35,6 +35,7 @@ setup(
         "timm>=1.0",
         "opencv-python",
         "numpy",
+        "scipy",
         "pyyaml",
         "pydantic>=2.11",
         "tqdm",
