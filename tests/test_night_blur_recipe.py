@@ -245,7 +245,7 @@ def test_bands_on_scikit_images_photographs(tmp_path):
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no folder of photographs: set VQCNIR_SHARP_PHOTOS")
 def test_bands_on_held_out_photographs():
-    """All but one: large white skies, snow and water lift the 95 % of mean L to 18.5, band 18 (docs/synthesis.md)."""
+    """All but one: the 95 % of mean L is 18.5 on 200 draws, above its band of 18 (docs/synthesis.md)."""
     script = bands_script()
     missed = script.check(script.bands(SHARED, "lolblur", draws=100, seed=1, every=2, first=1))
     assert [band for band in missed if not band.startswith("95 % of mean L")] == []
