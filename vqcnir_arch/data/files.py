@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -178,23 +177,6 @@ def encode_png(rgb: np.ndarray) -> bytes:
     """Return [H, W, 3] RGB uint8 as the content of a PNG file."""
     _, content = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     return content.tobytes()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, and its folders, so that it is whole or not there.
-
-    Raises:
-        UserError: the disk is full, or the place cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def size(image: np.ndarray) -> str:
