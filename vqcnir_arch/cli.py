@@ -40,7 +40,9 @@ VERBS = {
 
 def usage(command: str, verbs: Mapping[str, Verb]) -> str:
     """Return the help text of a command with verbs."""
-    lines = [f"  {name + ' ' + verb.usage:<40}{verb.help}" for name, verb in verbs.items()]
+    calls = {f"{name} {verb.usage}": verb.help for name, verb in verbs.items()}
+    width = max(map(len, calls))
+    lines = [f"  {call:<{width}}  {text}" for call, text in calls.items()]
     return "\n".join([f"usage: {command} VERB ...", "", *lines, "", "Each verb has --help."])
 
 
