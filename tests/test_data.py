@@ -178,7 +178,7 @@ def test_unknown_option(shared_root):
 @pytest.mark.parametrize(
     ("more", "expected"),
     [
-        ({"io_backend": {"type": "lmdb"}}, "io_backend: type: input should be 'disk', got 'lmdb'"),
+        ({"io_backend": {"type": "hdf5"}}, "io_backend: type: input should be 'disk' or 'lmdb', got 'hdf5'"),
         ({"scale": 2}, "scale: input should be 1, got 2"),
         ({"every_nth": 0}, "every_nth: input should be greater than 0, got 0"),
         ({"gt_size": "large"}, "gt_size: "),

@@ -14,7 +14,8 @@ from vqcnir_arch.data.crops import CropDataset, CropOptions, fresh_generator
 from vqcnir_arch.data.degradations import BSRGANPlusSettings, BSRGANSettings, Sharpen, bsrgan, bsrgan_plus, degrade
 from vqcnir_arch.data.degradations.bsrgan import smallest_side
 from vqcnir_arch.data.degradations.steps import as_float
-from vqcnir_arch.data.files import find_photos, log_once_built, read_image, size
+from vqcnir_arch.data.files import log_once_built, read_image, size
+from vqcnir_arch.data.storage import find_photos
 from vqcnir_arch.data.synthesis import pair_generator
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register

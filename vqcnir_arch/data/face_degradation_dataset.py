@@ -15,7 +15,8 @@ from vqcnir_arch.data.crops import ImageDataset, fresh_generator
 from vqcnir_arch.data.degradations import FACE_SETTINGS, Gray, degrade, face
 from vqcnir_arch.data.degradations.faces import full_size
 from vqcnir_arch.data.degradations.steps import as_float
-from vqcnir_arch.data.files import LoaderOptions, find_photos, log_once_built, read_image
+from vqcnir_arch.data.files import LoaderOptions, log_once_built, read_image
+from vqcnir_arch.data.storage import find_photos
 from vqcnir_arch.data.synthesis import pair_generator
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register

@@ -12,7 +12,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from vqcnir_arch.data.crops import CropDataset, CropOptions
 from vqcnir_arch.data.files import (
     decode_image,
-    find_photos,
     is_jpeg,
     log_once_built,
     parse_options,
@@ -21,6 +20,7 @@ from vqcnir_arch.data.files import (
 )
 from vqcnir_arch.data.night_blur import Crop, draw, prepare, render
 from vqcnir_arch.data.recipes import find_recipe
+from vqcnir_arch.data.storage import find_photos
 from vqcnir_arch.data.synthesis import pair_generator
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 

@@ -20,8 +20,13 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         UserError: all that is wrong with the files, after everything else has been printed.
     """
+    if "--codebook" in arguments:
+        from vqcnir_arch import analysis
+
+        return analysis.main(arguments)
     parser = argparse.ArgumentParser(prog="vqcnir inspect", description=main.__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", help="option files, checkpoints or training states")
+    parser.add_argument("--codebook", action="store_true", help="analyse a checkpoint's codebook; see with --help")
     files = parser.parse_args(arguments).files
 
     findings, reports = [], []

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +19,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.report import charts
 from vqcnir_arch.report.experiments import Experiment, differing_options
 from vqcnir_arch.report.results import Results, lower_is_better
+from vqcnir_arch.whole_files import make_folder, whole_file
 
 ASSETS = files("vqcnir_arch.report") / "assets"
 LIMIT = 64 * 2**20
@@ -114,17 +114,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     Raises:
         UserError: a file cannot be written.
     """
-    temporary = {path: path.with_name(f".{path.name}.{os.getpid()}.writing") for path in contents}
-    path = None
-    try:
+    with ExitStack() as stack:
         for path, content in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary[path].write_bytes(content)
-        for path in contents:
-            os.replace(temporary[path], path)
-    except OSError as error:
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
-    finally:
-        for file in temporary.values():
-            with contextlib.suppress(OSError):
-                file.unlink()
+            make_folder(path.parent)
+            stack.enter_context(whole_file(path)).write(content)

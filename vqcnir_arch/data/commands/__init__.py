@@ -8,6 +8,9 @@ from vqcnir_arch.cli import Verb, run_verb
 
 VERBS = {
     "synth": Verb("data.commands.synth:main", "SHARP_DIR OUT_DIR --recipe NAME", "make pairs from sharp photographs"),
+    "crop": Verb("data.commands.crop:main", "DIR --out DIR [--folders A B]", "cut images into sub-images"),
+    "lmdb": Verb("data.commands.lmdb:main", "DIR [--folders A B]", "put images into BasicSR's LMDBs"),
+    "check": Verb("data.commands.check:main", "NAME DIR [--quick]", "compare a data set with what was published"),
 }
 
 
