@@ -111,9 +111,7 @@ class CodeFormer(FaceAutoencoder):
         self.remember_options(locals())
         self.fixed_size = image_size
         self.w, self.adain = w, adain
-        built = build(
-            QUANTIZER_REGISTRY, self.options["quantizer"], codebook_size=codebook_size, code_dim=code_dim
-        )
+        built = build(QUANTIZER_REGISTRY, self.options["quantizer"], codebook_size=codebook_size, code_dim=code_dim)
         self.build_autoencoder(channels, built, norm_groups, "codeformer")
         # one per level but the finest and the coarsest, by the level's number
         levels = range(1, len(channels) - 1)
@@ -122,9 +120,7 @@ class CodeFormer(FaceAutoencoder):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        options = super().complete_options(options)
-        sizes = options["image_size"], len(options["channels"])
-        return {**options, "quantizer": cls.quantizer_options(options["quantizer"], *sizes)}
+        return cls.complete_quantizer(super().complete_options(options))
 
     def compute(
         self,
@@ -178,12 +174,4 @@ class CodeFormer(FaceAutoencoder):
         channels = codeformer_channels(shapes)
         if channels is None or "position_emb" not in shapes:
             return None
-        codebook = shapes["quantize.embedding.weight"]
-        depth = len({name.split(".")[1] for name in shapes if name.startswith("ft_layers.")})
-        return {
-            "channels": channels,
-            "codebook_size": codebook[0],
-            "code_dim": codebook[1],
-            "image_size": round(shapes["position_emb"][0] ** 0.5) << (len(channels) - 1),
-            "quantizer": {"type": "CodePrediction", "attention": "CodeFormer", "depth": depth},
-        }
+        return cls.transformer_options(shapes, channels, shapes["quantize.embedding.weight"])

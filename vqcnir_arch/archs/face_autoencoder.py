@@ -186,32 +186,48 @@ class FaceAutoencoder(VQNetwork):
         Raises:
             UserError: the file is not a prior, or one of another flavour or size.
         """
-        from vqcnir_arch.checkpoint import load_prior_network
-
         if path is not None:
+            from vqcnir_arch.checkpoint import load_prior_network
+
             prior = load_prior_network(path, "FaceVQGANPrior")
-            own = {**self.options, "flavour": self.flavour, "padding": prior.padding}
-            clashes = [f"{n} {v} instead of {own[n]}" for n, v in prior.options.items() if own[n] != v]
-            if clashes:
-                raise UserError(f"prior '{path}' has other options than this network: {', '.join(clashes)}")
-            for mine, source in self.prior_parts.items():
-                self.get_submodule(mine).load_state_dict(prior.get_submodule(source).state_dict())
+            self.start_parts(prior, path, self.prior_parts)
             self.quantizer.codebook.data.copy_(prior.quantizer.codebook)
-            logger.info("%s: %s start from the prior %s", type(self).__name__, ", ".join(self.prior_parts), path)
         self.quantizer.codebook.requires_grad_(False)
         if freeze if freeze is not None else path is not None:
             self.after_quant.requires_grad_(False)
             self.generator.requires_grad_(False)
 
+    def start_parts(self, prior: VQNetwork, path: str, parts: dict[str, str]) -> None:
+        """Copy the tensors of a prior's parts; `parts` maps our names to the prior's."""
+        own = {**self.options, "flavour": self.flavour, "padding": prior.padding}
+        clashes = [f"{n} {v} instead of {own[n]}" for n, v in prior.options.items() if own[n] != v]
+        if clashes:
+            raise UserError(f"prior '{path}' has other options than this network: {', '.join(clashes)}")
+        for mine, source in parts.items():
+            self.get_submodule(mine).load_state_dict(prior.get_submodule(source).state_dict())
+        logger.info("%s: %s start from the prior %s", type(self).__name__, ", ".join(parts), path)
+
     @staticmethod
-    def quantizer_options(quantizer: dict[str, Any] | None, image_size: int, levels: int) -> dict[str, Any]:
-        """Return the quantizer's block with the defaults of the face networks: code prediction as published."""
-        quantizer = {"type": "CodePrediction", **(quantizer or {})}
+    def complete_quantizer(options: dict[str, Any]) -> dict[str, Any]:
+        """Fill in the quantizer's block with the defaults of the restoration networks: code prediction as published."""
+        quantizer = {"type": "CodePrediction", **(options["quantizer"] or {})}
         if quantizer["type"] == "CodePrediction":
             quantizer.setdefault("attention", "CodeFormer")
             if quantizer["attention"] == "CodeFormer":
-                quantizer.setdefault("tokens", (image_size >> (levels - 1)) ** 2)
-        return with_defaults(QUANTIZER_REGISTRY, quantizer)
+                quantizer.setdefault("tokens", (options["image_size"] >> (len(options["channels"]) - 1)) ** 2)
+        return {**options, "quantizer": with_defaults(QUANTIZER_REGISTRY, quantizer)}
+
+    @staticmethod
+    def transformer_options(shapes: dict[str, torch.Size], channels: list[int], codebook: torch.Size) -> dict[str, Any]:
+        """Read the options of a restoration network off its published shapes, E's channels and codebook being known."""
+        depth = len({name.split(".")[1] for name in shapes if name.startswith("ft_layers.")})
+        return {
+            "channels": channels,
+            "codebook_size": codebook[0],
+            "code_dim": codebook[1],
+            "image_size": round(shapes["position_emb"][0] ** 0.5) << (len(channels) - 1),
+            "quantizer": {"type": "CodePrediction", "attention": "CodeFormer", "depth": depth},
+        }
 
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Decode codes with G alone: [B, h, w] int64 to [B, 3, 32h, 32w] (f32), nominal range [0, 1]."""

@@ -56,6 +56,8 @@ class VQNetwork(nn.Module):
     """Height and width of every image, where the network takes one size alone."""
     runtime_options: ClassVar[tuple[str, ...]] = ("padding", "prior", "freeze_prior")
     """Options that say nothing about the tensors: two networks that differ only here load each other's checkpoints."""
+    start_options: ClassVar[tuple[str, ...]] = ("prior", "freeze_prior")
+    """Options that say where training starts and what it trains; no checkpoint carries them."""
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """(regular expression, replacement) pairs that turn one of our tensor names into the published one, in order."""
     published_required: ClassVar[tuple[str, ...]] = ()
@@ -76,14 +78,14 @@ class VQNetwork(nn.Module):
         self.padding = arguments.get("padding", "exact")
         if self.padding not in PADDING_RULES:
             raise UserError(f"padding '{self.padding}' is unknown (known: {', '.join(PADDING_RULES)})")
-        names = [n for n in inspect.signature(type(self)).parameters if n not in ("prior", "freeze_prior")]
+        names = [n for n in inspect.signature(type(self)).parameters if n not in self.start_options]
         self.options = self.complete_options({name: arguments[name] for name in names})
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Fill in the defaults of options that are missing, as in a file written before they existed."""
         parameters = inspect.signature(cls).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.name not in ("prior", "freeze_prior")}
+        defaults = {p.name: p.default for p in parameters if p.name not in cls.start_options}
         return {**defaults, **options}
 
     def forward(self, x: Tensor, **keywords: Any) -> Any:
