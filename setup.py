@@ -29,7 +29,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
-    package_data={"vqcnir_arch.report": ["assets/*"]},
+    package_data={"vqcnir_arch.evaluation": ["papers.yml"], "vqcnir_arch.report": ["assets/*"]},
     # `vqcnir demo` needs its option files wherever it is installed
     data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
     install_requires=[
@@ -47,6 +47,7 @@ setup(
         "pyyaml",
         "pydantic>=2.11",
         "tqdm",
+        "scipy>=1.15",
         "scikit-image",
         "tifffile",
         "matplotlib",
@@ -57,7 +58,7 @@ setup(
         "video": VIDEO,
         "report": REPORT,
         "analysis": ANALYSIS,
-        "test": ["pytest", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
+        "test": ["pytest", "pytorch-msssim", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )

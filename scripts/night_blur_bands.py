@@ -19,7 +19,7 @@ from vqcnir_arch.data.night_blur.darkening import lightness
 from vqcnir_arch.data.recipes import find_recipe
 from vqcnir_arch.data.synthesis import pair_generator
 
-# statistic: (of the draws, what, low, high); spec: LOL-Blur's measured frames
+# statistic of a frame, which quantile of it over all draws, and between what that must be
 BANDS = (
     ("mean L", "median", 4.0, 14.0),
     ("mean L", "5 %", 1.5, 18.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 
@@ -168,11 +169,11 @@ def test_a_disk_that_fills_up_leaves_the_old_page(tmp_path, monkeypatch):
     old, crop = tmp_path / "report.html", tmp_path / "report_crop.png"
     old.write_text("old")
 
-    def full(source, target):
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page_module.os, "replace", full)
-    with pytest.raises(UserError, match="cannot be written: No space left on device"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="cannot be saved: No space left on device"):
         page_module.write_all({crop: b"png", old: b"new"})
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert old.read_text() == "old"

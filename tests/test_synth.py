@@ -167,9 +167,9 @@ def test_full_disk(sharp, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     message = refusal(sharp, tmp_path / "out", "--recipe", "lolblur")
-    assert "cannot be written: No space left on device" in message
+    assert "cannot be saved: No space left on device" in message
     monkeypatch.undo()
     assert not list((tmp_path / "out").rglob("*.png*"))
 

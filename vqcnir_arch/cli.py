@@ -21,7 +21,8 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
-    "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
+    "test": Verb("launch:test", "-opt FILE [--root DIR] [--protocol NAME]", "test by an option file"),
+    "evaluate": Verb("evaluation:main", "DIR --protocol NAME [--gt DIR]", "measure results as the papers did"),
     "restore": Verb("restoration.command:main", "PHOTO ... -w FILE -o DIR", "restore photographs, folders or videos"),
     "convert": Verb(
         "convert:main",
@@ -31,13 +32,17 @@ VERBS = {
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "report": Verb("report:main", "DIR ... [--results NAME=DIR ...]", "write one HTML page on runs and results"),
     "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
-    "data": Verb("data.commands:main", "synth ...", "make training pairs and test sets"),
+    "data": Verb(
+        "data.commands:main", "check | crop | lmdb | synth ...", "check and prepare data, make pairs and test sets"
+    ),
 }
 
 
 def usage(command: str, verbs: Mapping[str, Verb]) -> str:
     """Return the help text of a command with verbs."""
-    lines = [f"  {name + ' ' + verb.usage:<40}{verb.help}" for name, verb in verbs.items()]
+    calls = {f"{name} {verb.usage}": verb.help for name, verb in verbs.items()}
+    width = max(map(len, calls))
+    lines = [f"  {call:<{width}}  {text}" for call, text in calls.items()]
     return "\n".join([f"usage: {command} VERB ...", "", *lines, "", "Each verb has --help."])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -77,8 +76,8 @@ def existing_folder(path: Path, what: str) -> Path:
     raise UserError(f"{what} '{path}' does not exist{nearest(path.name, beside)}")
 
 
-def find_images(folder: Path) -> dict[str, Path]:
-    """Find the images in a folder and all folders below it; what is hidden is skipped.
+def find_images(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> dict[str, Path]:
+    """Find the images (or files with other `endings`) in a folder and all folders below it, without what is hidden.
 
     Returns:
         Path of each image by its name: the path relative to `folder` with `/` and without ending. Sorted by name,
@@ -92,7 +91,7 @@ def find_images(folder: Path) -> dict[str, Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
             stem, ending = os.path.splitext(file)
-            if ending.lower() not in IMAGE_ENDINGS or file.startswith("."):
+            if ending.lower() not in endings or file.startswith("."):
                 continue
             path = Path(parent, file)
             name = path.relative_to(folder).with_name(stem).as_posix()
@@ -100,19 +99,21 @@ def find_images(folder: Path) -> dict[str, Path]:
                 raise UserError(f"'{found[name]}' and '{path}' differ only in their ending: remove one")
             found[name] = path
     if not found:
-        raise UserError(f"folder '{folder}' has no images (looked for {', '.join(IMAGE_ENDINGS)} in all its folders)")
+        raise UserError(f"folder '{folder}' has no images (looked for {', '.join(endings)} in all its folders)")
     return dict(sorted(found.items()))
 
 
-def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: str) -> None:
-    """Raise `UserError` unless both sides, by name as from `find_images`, have the same names."""
+def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: str, kind: str = "input") -> None:
+    """Raise `UserError` unless both sides, by name as from `find_images`, have the same names; `kind` is the left's."""
     lacks = []
-    for missing, partner in ((inputs.keys() - truths.keys(), "ground truth"), (truths.keys() - inputs.keys(), "input")):
+    for missing, partner in ((inputs.keys() - truths.keys(), "ground truth"), (truths.keys() - inputs.keys(), kind)):
         if missing:
             first = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
             lacks.append(f"{len(missing)} without {partner} ({first})")
     if lacks:
-        raise UserError(f"{what}: {len(inputs)} inputs and {len(truths)} ground truths do not pair: {'; '.join(lacks)}")
+        raise UserError(
+            f"{what}: {len(inputs)} {kind}s and {len(truths)} ground truths do not pair: {'; '.join(lacks)}"
+        )
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -176,23 +177,6 @@ def encode_png(rgb: np.ndarray) -> bytes:
     """Return [H, W, 3] RGB uint8 as the content of a PNG file."""
     _, content = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     return content.tobytes()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, and its folders, so that it is whole or not there.
-
-    Raises:
-        UserError: the disk is full, or the place cannot be written to.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def size(image: np.ndarray) -> str:

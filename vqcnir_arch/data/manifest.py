@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vqcnir_arch.data.files import write_whole
 from vqcnir_arch.data.recipes import find_recipe
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.whole_files import write_file
 
 NAME = "manifest.jsonl"
 
@@ -157,4 +157,4 @@ class Manifest:
     def rewrite(self) -> None:
         """Write the whole file."""
         lines = [self.plan.model_dump_json(), *(row.model_dump_json() for row in self.rows.values())]
-        write_whole(self.path, "".join(f"{line}\n" for line in lines).encode())
+        write_file(self.path, "".join(f"{line}\n" for line in lines).encode())

@@ -18,10 +18,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from vqcnir_arch.data.files import decode_image, encode_png, is_jpeg, read_bytes, write_whole
+from vqcnir_arch.data.files import decode_image, encode_png, is_jpeg, read_bytes
 from vqcnir_arch.data.manifest import Manifest, Plan, Row
 from vqcnir_arch.data.recipes import find_recipe
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.whole_files import write_file
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def do_job(job: Job) -> Outcome:
         except UserError as error:
             return Outcome(rows, kept, str(error))
         for path, png in files.items():
-            write_whole(job.out / path, png)
+            write_file(job.out / path, png)
         rows.append(row)
     return Outcome(rows, kept)
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from vqcnir_arch.data.files import encode_png, write_whole
+from vqcnir_arch.data.files import encode_png
 from vqcnir_arch.data.night_blur.darkening import darken, lightness
 from vqcnir_arch.data.night_blur.lights import encode, lamps, unclipped_light
 from vqcnir_arch.data.night_blur.motion import blur, motion_kernel
 from vqcnir_arch.data.night_blur.sensor import log_uniform, read_noise, sensor_noise, to_uint8
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.whole_files import write_file
 
 REFERENCE_WIDTH = 1120  # LOL-Blur's, in pixels
 LAYOUT = ("low_blur_noise", "low_blur", "high_sharp_scaled", "high_sharp_original")
@@ -106,4 +107,4 @@ def night_blur_pair(
 def write_lolblur(root: str | os.PathLike[str], split: str, video: str, frame: str, pair: NightBlurPair) -> None:
     """Write `<root>/<split>/<version>/<video>/<frame>.png` for the four versions; a file is whole or not there."""
     for version in LAYOUT:
-        write_whole(Path(root, split, version, video, f"{frame}.png"), encode_png(getattr(pair, version)))
+        write_file(Path(root, split, version, video, f"{frame}.png"), encode_png(getattr(pair, version)))
