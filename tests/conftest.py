@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +36,17 @@ TINY_OPTIONS = {
         "code_dim": 16,
         "enhancer": {"type": "AIEM", "depth": 1, "splits": 4},
         "fusion": {"type": "DBCA", "heads": [2, 2, 1, 1], "offset_groups": 2},
+    },
+    "FeMaSR": {
+        "scale": 2,
+        "channels": [16, 16, 32, 32],
+        "norm_groups": 8,
+        "codebook_size": 32,
+        "code_dim": 16,
+        "swin_groups": 1,
+        "swin_depth": 2,
+        "swin_heads": 2,
+        "window": 2,
     },
 }
 # like a published network in what the shapes of its tensors cannot tell (32 norm groups, 2 residual blocks)
@@ -127,6 +139,20 @@ def golden_vqcnir(session_golden_vqcnir):
 def golden_prior(session_golden_prior):
     """The default VQGANPrior with the golden weights; built once, handed out in its first state."""
     yield from restored(session_golden_prior)
+
+
+@pytest.fixture
+def published_keys():
+    """Return a function that reads the key layout of a published network, kept outside the repository."""
+    folder = Path(os.environ.get("VQCNIR_INTEROP", Path(__file__).parents[2] / "shared/interop"))
+
+    def read(model: str) -> dict:
+        path = folder / f"{model}.keys.json"
+        if not path.is_file():
+            pytest.skip(f"no key layouts at {path} (VQCNIR_INTEROP names their folder)")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    return read
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 import logging
 import os
@@ -166,10 +167,11 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
         options = cls.published_options(shapes)
         if options is not None:
             return cls, options
-    for cls in own_networks():  # nearly a published one: say what it lacks
-        lacking = [key for key in cls.published_required if key not in shapes]
-        if 0 < len(lacking) < len(cls.published_required) / 2:
-            raise UserError(f"{name} looks like a published {cls.__name__} but misses {', '.join(lacking)}")
+    lacking = {cls: [p for p in cls.published_required if not fnmatch.filter(shapes, p)] for cls in own_networks()}
+    nearest_first = sorted(lacking, key=lambda cls: len(lacking[cls]) / len(cls.published_required))
+    closest = nearest_first[0]
+    if 0 < len(lacking[closest]) < len(closest.published_required) / 2:  # say what it lacks
+        raise UserError(f"{name} looks like a published {closest.__name__} but misses {', '.join(lacking[closest])}")
     first = ", ".join(list(state_dict)[:3])
     known = ", ".join(cls.__name__ for cls in own_networks())
     raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")

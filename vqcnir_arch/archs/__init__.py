@@ -1,6 +1,7 @@
 """Networks; importing this package registers them."""
 
 from vqcnir_arch.archs.deform_conv import DeformConv2d
+from vqcnir_arch.archs.femasr_arch import FeMaSR
 from vqcnir_arch.archs.quantizers import (
     CodePrediction,
     Codes,
@@ -25,6 +26,7 @@ __all__ = [
     "Codes",
     "CrossAttention",
     "DeformConv2d",
+    "FeMaSR",
     "NearestCode",
     "Quantizer",
     "SelfAttention",

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import torch
@@ -61,9 +62,11 @@ class VQNetwork(nn.Module):
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """(regular expression, replacement) pairs that turn one of our tensor names into the published one, in order."""
     published_required: ClassVar[tuple[str, ...]] = ()
-    """Published tensors from which `published_options` reads the options."""
+    """Published tensors from which `published_options` reads the options; `*` stands for anything."""
     published_dead: ClassVar[tuple[str, ...]] = ()
-    """Beginnings of the names of published tensors that the network does not use."""
+    """Beginnings of the names of published tensors that the network does not use; `*` stands for anything."""
+    listed_parts: ClassVar[tuple[str, ...]] = ()
+    """Blocks whose options may be lists: one value per level, or per codebook."""
 
     options: dict[str, Any]
     padding: str
@@ -174,7 +177,7 @@ class VQNetwork(nn.Module):
                 state_dict[prefix + name] = state_dict.pop(published)
         own = {prefix + name for name in self.state_dict()}
         for dead in self.published_dead:
-            names = [n for n in state_dict if n.startswith(prefix + dead) and n not in own]
+            names = [n for n in state_dict if fnmatchcase(n, f"{prefix}{dead}*") and n not in own]
             for name in names:
                 del state_dict[name]
             if names:
