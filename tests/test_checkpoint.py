@@ -9,7 +9,7 @@ import re
 
 import pytest
 import torch
-from conftest import TINY_OPTIONS
+from conftest import TINY_OPTIONS, random_images
 from golden_fill import golden_state_dict, golden_tensor
 from torch import nn
 
@@ -75,7 +75,7 @@ def test_own_file(make_tiny, tmp_path, name, wrap):
     assert not loaded.training
     assert loaded.options == net.options
     assert_same_tensors(loaded, net.state_dict())
-    x = torch.rand(1, 3, 11, 18)
+    x = random_images(name, 1, 11, 18)
     with torch.no_grad():
         assert torch.equal(loaded(x), net.eval()(x))
 
