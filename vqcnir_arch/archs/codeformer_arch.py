@@ -145,7 +145,7 @@ class CodeFormer(FaceAutoencoder):
         if not decode:
             return None, codes
         # predicted codes pass no gradient to the encoder, unlike DAEFR's
-        output = codes.quantized.detach() if self.quantizer.gives == "logits" else codes.output
+        output = codes.output.detach() if self.quantizer.gives == "logits" else codes.output
         if self.adain and not self.training if adain is None else adain:
             output = adaptive_instance_norm(output, feature)
         w = self.w if w is None else w
