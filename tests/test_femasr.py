@@ -67,7 +67,7 @@ def test_published_file(scale, tmp_path):
     """A published file is recognised by itself; what follows from the window's size is dropped, the rest is strict."""
     net = FeMaSR(scale=scale, **SMALL).eval()
     state = published_state(net)
-    cls, options = detect(state)
+    cls, _ = detect(state)
     assert cls is FeMaSR
     torch.save({"params": state}, tmp_path / "published.pth")
     loaded = vqcnir_arch.load_network(tmp_path / "published.pth")

@@ -215,9 +215,10 @@ def load_network(
     return net.to(device).eval()
 
 
-def load_prior_network(path: str | os.PathLike[str]) -> VQNetwork:
-    """Load a checkpoint that must be a `VQGANPrior`, ours or published; same errors as `load_network`."""
+def load_prior_network(path: str | os.PathLike[str], expected: str = "VQGANPrior") -> VQNetwork:
+    """Load a checkpoint that must be an `expected` prior, ours or published; same errors as `load_network`."""
     net = load_network(path)
-    if type(net).__name__ != "VQGANPrior":
-        raise UserError(f"prior '{path}' is a {type(net).__name__}, expected a VQGANPrior")
+    if type(net).__name__ != expected or not net.is_prior:
+        kind = " that is no prior" if type(net).__name__ == expected else ""
+        raise UserError(f"prior '{path}' is a {type(net).__name__}{kind}, expected a {expected}")
     return net

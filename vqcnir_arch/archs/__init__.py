@@ -1,17 +1,20 @@
 """Networks; importing this package registers them."""
 
+from vqcnir_arch.archs.adacode_arch import AdaCode
 from vqcnir_arch.archs.deform_conv import DeformConv2d
 from vqcnir_arch.archs.femasr_arch import FeMaSR
 from vqcnir_arch.archs.quantizers import (
     CodePrediction,
     Codes,
     CrossAttention,
+    MergedCodes,
     NearestCode,
     Quantizer,
     SelfAttention,
     SinCA,
     SinCAAttention,
     VectorRegression,
+    find_quantizers,
 )
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.archs.vqgan_prior_arch import VQGANPrior
@@ -22,11 +25,13 @@ __all__ = [
     "FUSION_REGISTRY",
     "QUANTIZER_REGISTRY",
     "VQCNIR",
+    "AdaCode",
     "CodePrediction",
     "Codes",
     "CrossAttention",
     "DeformConv2d",
     "FeMaSR",
+    "MergedCodes",
     "NearestCode",
     "Quantizer",
     "SelfAttention",
@@ -34,6 +39,7 @@ __all__ = [
     "SinCAAttention",
     "VQGANPrior",
     "VectorRegression",
+    "find_quantizers",
 ]
 
 import_modules(__name__, __path__, "_arch")

@@ -115,6 +115,11 @@ class VQNetwork(nn.Module):
         """Restore a batch whose size fits `size_multiple`; same contract as `forward`."""
         raise NotImplementedError
 
+    @classmethod
+    def builds_prior(cls, options: Mapping[str, Any]) -> bool:
+        """Whether these options build a prior."""
+        return cls.is_prior
+
     def big_blocks(self) -> list[nn.Module]:
         """Return the parts that `train: checkpoint_blocks` computes twice to hold less memory; none inside another."""
         return []
