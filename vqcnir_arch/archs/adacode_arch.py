@@ -144,6 +144,13 @@ class AdaCode(SwinAutoencoder):
     def builds_prior(cls, options: Mapping[str, Any]) -> bool:
         return options.get("stage") == 2
 
+    @classmethod
+    def scale_of(cls, options: Mapping[str, Any]) -> int:
+        return 1 if cls.builds_prior(options) else super().scale_of(options)
+
+    def prior_options(self) -> dict[str, Any]:
+        return {**super().prior_options(), "stage": 2, "quantizer": None}
+
     def quantizer_of(self, k: int) -> dict[str, Any]:
         """Return the quantizer's options for codebook k."""
         count, options = len(self.options["codebook_size"]), {}

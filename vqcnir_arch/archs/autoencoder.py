@@ -106,8 +106,6 @@ class VQAutoencoder(VQNetwork):
         (r"^semantic_head\.", "conv_semantic."),
     )
 
-    prior_type: ClassVar[str] = "VQGANPrior"
-    """Network that `prior` must hold."""
     prior_modules: ClassVar[tuple[str, ...]] = ("after_quant", "generator", "out_conv")
     """Modules that belong to the prior and are frozen with it; the codebook is frozen in any case."""
 
