@@ -17,7 +17,7 @@ import torch
 import torchvision
 from golden_fill import golden_state_dict
 
-from vqcnir_arch.archs import VQCNIR, VQGANPrior
+from vqcnir_arch.archs import VQCNIR, VQGANPrior, find_quantizers
 from vqcnir_arch.checkpoint import own_networks
 from vqcnir_arch.data import night_blur_pair, write_lolblur
 
@@ -49,6 +49,7 @@ TINY_OPTIONS = {
         "window": 2,
     },
 }
+TINY_OPTIONS["AdaCode"] = {**TINY_OPTIONS["FeMaSR"], "codebook_size": [32, 24], "code_dim": 16}
 FACE = {"channels": [16, 16, 32, 32], "norm_groups": 8, "codebook_size": 32, "code_dim": 16}
 TINY_OPTIONS["FaceVQGANPrior"] = FACE
 for face_network in ("CodeFormer", "DAEFR"):
@@ -95,7 +96,8 @@ def make_tiny():
                         parameter.uniform_(0.5, 1)
                     if ".conv_offset." in parameter_name:
                         parameter.normal_(std=0.1)
-            net.quantizer.codebook.data.normal_()
+            for quantizer in find_quantizers(net).values():
+                quantizer.codebook.data.normal_()
         return net
 
     return make

@@ -31,7 +31,7 @@ def check_case(net: torch.nn.Module, golden: SimpleNamespace, case: str, toleran
     steps = tuple(slice(None, None, step) for step in facts["stride"] or [1])
     difference = image[steps] - torch.from_numpy(golden.arrays[f"{case}/output"])
     assert difference.abs().max().item() < tolerance * facts["std"]
-    per_codebook = getattr(codes, "codes", (codes,))
+    per_codebook = codes.per_codebook
     stored = [name for name in golden.arrays.files if name.startswith(f"{case}/indices.")]
     assert len(stored) == len(per_codebook)
     for k, chosen in enumerate(per_codebook):

@@ -228,6 +228,7 @@ def load_network(
 def load_prior_network(path: str | os.PathLike[str], expected: str = "VQGANPrior") -> VQNetwork:
     """Load a checkpoint that must be an `expected` prior, ours or published; same errors as `load_network`."""
     net = load_network(path)
-    if type(net).__name__ != expected:
-        raise UserError(f"prior '{path}' is a {type(net).__name__}, expected a {expected}")
+    if type(net).__name__ != expected or not net.is_prior:
+        kind = " that is no prior" if type(net).__name__ == expected else ""
+        raise UserError(f"prior '{path}' is a {type(net).__name__}{kind}, expected a {expected}")
     return net

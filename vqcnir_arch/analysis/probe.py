@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs import Codes, NearestCode, Quantizer
+from vqcnir_arch.archs import Codes, NearestCode, Quantizer, find_quantizers
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
 from vqcnir_arch.archs.quantizers.nearest_code import nearest_indices
@@ -71,7 +71,7 @@ class Probe:
 
     def __init__(self, net: VQNetwork, name: str) -> None:
         self.net, self.name = net, name
-        self.quantizers: dict[str, Quantizer] = {n: m for n, m in net.named_modules() if isinstance(m, Quantizer)}
+        self.quantizers = find_quantizers(net)
         if not self.quantizers:
             raise UserError(f"{name}: {type(net).__name__} has no codebook to analyse")
 

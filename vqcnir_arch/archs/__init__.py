@@ -1,5 +1,6 @@
 """Networks; importing this package registers them."""
 
+from vqcnir_arch.archs.adacode_arch import AdaCode
 from vqcnir_arch.archs.codeformer_arch import CodeFormer
 from vqcnir_arch.archs.daefr_arch import DAEFR
 from vqcnir_arch.archs.deform_conv import DeformConv2d
@@ -9,12 +10,14 @@ from vqcnir_arch.archs.quantizers import (
     CodePrediction,
     Codes,
     CrossAttention,
+    MergedCodes,
     NearestCode,
     Quantizer,
     SelfAttention,
     SinCA,
     SinCAAttention,
     VectorRegression,
+    find_quantizers,
 )
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.archs.vqgan_prior_arch import VQGANPrior
@@ -26,6 +29,7 @@ __all__ = [
     "FUSION_REGISTRY",
     "QUANTIZER_REGISTRY",
     "VQCNIR",
+    "AdaCode",
     "CodeFormer",
     "CodePrediction",
     "Codes",
@@ -33,6 +37,7 @@ __all__ = [
     "DeformConv2d",
     "FaceVQGANPrior",
     "FeMaSR",
+    "MergedCodes",
     "NearestCode",
     "Quantizer",
     "SelfAttention",
@@ -40,6 +45,7 @@ __all__ = [
     "SinCAAttention",
     "VQGANPrior",
     "VectorRegression",
+    "find_quantizers",
 ]
 
 import_modules(__name__, __path__, "_arch")

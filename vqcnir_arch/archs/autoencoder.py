@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.archs.quantizers import Codes, Quantizer
+from vqcnir_arch.archs.quantizers import Codes, Quantizer, find_quantizers
 from vqcnir_arch.errors import UserError
 
 CHANNELS = (64, 128, 256, 256)
@@ -109,6 +109,17 @@ class VQAutoencoder(VQNetwork):
     prior_modules: ClassVar[tuple[str, ...]] = ("after_quant", "generator", "out_conv")
     """Modules that belong to the prior and are frozen with it; the codebook is frozen in any case."""
 
+    def build_codec(
+        self, channels: list[int], res_blocks: int, norm_groups: int, encoder: Encoder | None = None
+    ) -> None:
+        """Build E, G and the output layer; `encoder` stands in the place of the prior's E."""
+        if len(channels) < 2:
+            raise UserError(f"channels needs an entry for f1 and one per halving, got {channels}")
+        self.size_multiple = 2 ** (len(channels) - 1)
+        self.encoder = encoder or Encoder(channels, res_blocks, norm_groups)
+        self.generator = Generator(channels, res_blocks, norm_groups)
+        self.out_conv = nn.Conv2d(channels[0], 3, 3, padding=1)
+
     def build_autoencoder(
         self,
         channels: list[int],
@@ -118,31 +129,24 @@ class VQAutoencoder(VQNetwork):
         norm_groups: int,
         encoder: Encoder | None = None,
     ) -> None:
-        """Build the parts that the prior and the networks that start from it have in common, under the same names.
-
-        `encoder` stands in the place of the prior's.
-        """
-        if len(channels) < 2:
-            raise UserError(f"channels needs an entry for f1 and one per halving, got {channels}")
-        self.size_multiple = 2 ** (len(channels) - 1)
-        self.encoder = encoder or Encoder(channels, res_blocks, norm_groups)
+        """Build the parts that the prior and the networks that start from it have in common, under the same names."""
+        self.build_codec(channels, res_blocks, norm_groups, encoder)
         self.before_quant = nn.Conv2d(channels[-1], code_dim, 1)
         self.quantizer = quantizer
         self.after_quant = nn.Conv2d(code_dim, channels[-1], 3, padding=1)
-        self.generator = Generator(channels, res_blocks, norm_groups)
-        self.out_conv = nn.Conv2d(channels[0], 3, 3, padding=1)
 
     def start_from_prior(self, prior: str | None, freeze_prior: bool | None) -> None:
         """Load the prior, if one is named, and freeze the codebook and, unless told otherwise, what is the prior's."""
         if prior is not None:
             self.load_prior(prior)
-        self.quantizer.codebook.requires_grad_(False)
+        for quantizer in find_quantizers(self).values():
+            quantizer.codebook.requires_grad_(False)
         if freeze_prior if freeze_prior is not None else prior is not None:
             for name in self.prior_modules:
                 self.get_submodule(name).requires_grad_(False)
 
-    def starts_from_prior(self, name: str) -> bool:
-        """Whether the tensor of this name, which the prior has too, starts from it."""
+    def starts_from_prior(self, name: str, tensor: Tensor) -> bool:
+        """Whether our tensor of this name starts from the prior's, given here."""
         return True
 
     def load_prior(self, path: str) -> None:
@@ -153,9 +157,9 @@ class VQAutoencoder(VQNetwork):
         """
         from vqcnir_arch.checkpoint import load_prior_network
 
-        prior = load_prior_network(path)
+        prior = load_prior_network(path, self.prior_type)
         own = self.state_dict()
-        tensors = {n: t for n, t in prior.state_dict().items() if n in own and self.starts_from_prior(n)}
+        tensors = {n: t for n, t in prior.state_dict().items() if n in own and self.starts_from_prior(n, t)}
         tensors.pop("_extra_state")
         clashes = [f"{n} {list(t.shape)} instead of {list(own[n].shape)}" for n, t in tensors.items()
                    if t.shape != own[n].shape]  # fmt: skip

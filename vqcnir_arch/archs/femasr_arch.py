@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder
 from vqcnir_arch.archs.quantizers import Codes
-from vqcnir_arch.archs.swin import SWIN_DEAD, SWIN_NAMES, SwinEncoder, SwinStack, lq_options
-from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register, with_defaults
+from vqcnir_arch.archs.swin import SWIN_DEAD, SWIN_NAMES, lq_options
+from vqcnir_arch.archs.swin_autoencoder import SwinAutoencoder
+from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
 
 @register(ARCH_REGISTRY)
-class FeMaSR(VQAutoencoder):
+class FeMaSR(SwinAutoencoder):
     """Enlarges and restores images by matching them to a codebook of clean ones: FeMaSR's second stage.
 
     The feature of the Swin encoder is matched to the codebook and decoded by G, the prior's decoder, to whose levels
@@ -35,6 +36,8 @@ class FeMaSR(VQAutoencoder):
             next multiple (in eval mode).
         prior: checkpoint of a `VQGANPrior` (ours or a published one) to start from; its encoder is taken at ×1 alone,
             where it has the same layers.
+        prior_encoder: above ×1, `none`; or `published`, which starts those layers of the encoder from the prior's
+            whose names and sizes happen to be the same, though they stand at another level.
         freeze_prior: freeze codebook, G, after-quant and output layer; default: whether `prior` is given.
 
     Source: FeMaSR (ACM MM 2022); SinCA section 6.1 for the continuous quantizers.
@@ -66,33 +69,19 @@ class FeMaSR(VQAutoencoder):
         swin_heads: int = 8,
         window: int = 8,
         padding: str = "exact",
+        prior_encoder: Literal["none", "published"] = "none",
         prior: str | None = None,
         freeze_prior: bool | None = None,
     ) -> None:
         super().__init__()
         channels = list(channels)
         self.remember_options(locals())
-        self.scale, self.feature_fusion = scale, feature_fusion
-        stack = SwinStack(channels[-1], swin_groups, swin_depth, swin_heads, window)
-        encoder = SwinEncoder(channels, scale, stack, res_blocks, norm_groups, feature_fusion)
+        encoder = self.build_swin_encoder(channels, self.options)
         sizes = {"codebook_size": codebook_size, "code_dim": code_dim}
         built_quantizer = build(QUANTIZER_REGISTRY, self.options["quantizer"], **sizes)
         self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups, encoder)
         self.size_multiple = self.published_size_multiple = window * 2**encoder.halvings
         self.start_from_prior(prior, freeze_prior)
-
-    @classmethod
-    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        options = super().complete_options(options)
-        quantizer = {"type": "NearestCode", **(options["quantizer"] or {})}
-        return {**options, "quantizer": with_defaults(QUANTIZER_REGISTRY, quantizer)}
-
-    def starts_from_prior(self, name: str) -> bool:
-        return self.scale == 1 or not name.startswith("encoder.")
-
-    def big_blocks(self) -> list[nn.Module]:
-        stages = [*self.encoder.stages, *self.generator]
-        return [part for s in stages for part in (s if isinstance(s, SwinStack) else [s])]
 
     def encode(self, x: Tensor) -> Codes:
         return self.quantizer(self.before_quant(self.encoder(x, ups=False)[0]))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import ARCH_REGISTRY, lookup
 
 EXTRA_STATE = "_extra_state"
 logger = logging.getLogger("basicsr")
@@ -50,6 +51,8 @@ class VQNetwork(nn.Module):
     scale: ClassVar[int] = 1
     is_prior: ClassVar[bool] = False
     """Whether it learns the codebook (stage I) instead of using it."""
+    prior_type: ClassVar[str] = "VQGANPrior"
+    """Network that `prior` must hold."""
     size_multiple: ClassVar[int] = 1
     """Height and width that `compute` takes are multiples of this."""
     published_size_multiple: ClassVar[int] = 64
@@ -123,6 +126,22 @@ class VQNetwork(nn.Module):
     def compute(self, x: Tensor, **keywords: Any) -> Any:
         """Restore a batch whose size fits `size_multiple`; same contract as `forward`."""
         raise NotImplementedError
+
+    @classmethod
+    def builds_prior(cls, options: Mapping[str, Any]) -> bool:
+        """Whether these options build a prior."""
+        return cls.is_prior
+
+    @classmethod
+    def scale_of(cls, options: Mapping[str, Any]) -> int:
+        """Return the scale of the network that these options build."""
+        parameter = inspect.signature(cls).parameters.get("scale")
+        return 1 if parameter is None else options.get("scale", parameter.default)
+
+    def prior_options(self) -> dict[str, Any]:
+        """Return the options of the prior that this network can start from."""
+        known = inspect.signature(lookup(ARCH_REGISTRY, self.prior_type)).parameters
+        return {name: value for name, value in self.options.items() if name in known}
 
     def big_blocks(self) -> list[nn.Module]:
         """Return the parts that `train: checkpoint_blocks` computes twice to hold less memory; none inside another."""

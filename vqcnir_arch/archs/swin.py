@@ -159,6 +159,8 @@ def lq_options(shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
         return None
     (stack,) = stacks
     halvings = int(stack.rsplit(".", 1)[1])
+    if "multiscale_encoder.in_conv.weight" not in shapes:
+        return None
     stages = numbers(shapes, "multiscale_encoder.blocks.")
     return {
         "channels": channels,

@@ -3,6 +3,7 @@
 from vqcnir_arch.losses.codebook_loss import (
     CodeAlignmentLoss,
     CodebookLoss,
+    ContrastLoss,
     FeatureMatchingLoss,
     TokenCrossEntropyLoss,
 )
@@ -11,6 +12,7 @@ from vqcnir_arch.losses.perceptual_loss import LPIPSLoss, SemanticGuidedLoss, VG
 __all__ = [
     "CodeAlignmentLoss",
     "CodebookLoss",
+    "ContrastLoss",
     "FeatureMatchingLoss",
     "LPIPSLoss",
     "SemanticGuidedLoss",

@@ -12,7 +12,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from vqcnir_arch.archs import Codes
+from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.parameters import parameter_counts, parameter_lines
 from vqcnir_arch.checkpoint import load_into, read_state_dict
@@ -40,13 +40,13 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
     @classmethod
     def contradictions(cls, options: dict[str, Any]) -> list[str]:
         """Return what in an option file for training makes no sense for this model, one line each."""
-        train, network = options["train"], options["network_g"].get("type")
+        train = options["train"]
         losses = [key for key, block in train.items() if key.endswith("_opt") and block]
         known = ("pixel_opt", "perceptual_opt", "gan_opt", *cls.own_losses)
         found = [
             f"train: {cls.__name__} has no loss '{key}'{nearest(key, known)}" for key in losses if key not in known
         ]
-        found += cls.unfit_network(network)
+        found += cls.unfit_network(options)
         if train.get("restart_unused_codes") and not cls.trains_prior:
             found.append(f"train: restart_unused_codes: {cls.__name__} trains no codebook, only stage I does")
         if not set(losses) - {"gan_opt"}:
@@ -60,17 +60,20 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
         return found
 
     @classmethod
-    def unfit_network(cls, name: str | None) -> list[str]:
-        """Return why this model cannot train the network of that name, if it cannot; unknown names aside."""
+    def unfit_network(cls, options: dict[str, Any]) -> list[str]:
+        """Return why this model cannot train the network of an option file, if it cannot; unknown names aside."""
+        block = options["network_g"]
+        name = block.get("type")
         if name not in names(ARCH_REGISTRY):
             return []
         network = lookup(ARCH_REGISTRY, name)
         if not (isinstance(network, type) and issubclass(network, VQNetwork)):
             return [f"network_g: {cls.__name__} cannot train {name}: it has no codebook"]
-        if network.is_prior != cls.trains_prior:
+        if network.builds_prior(block) != cls.trains_prior:
             kind = "a prior (stage I)" if cls.trains_prior else "a restoration network (stage II)"
             return [f"network_g: {cls.__name__} trains {kind}, not a {name}"]
-        return []
+        scale, of_data = network.scale_of(block), options.get("scale", 1)
+        return [] if scale == of_data else [f"scale: {of_data}, but network_g enlarges by {scale}"]
 
     def init_training_settings(self) -> None:
         contradictions = self.contradictions(self.opt)
@@ -100,7 +103,8 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
 
         self.setup_optimizers()
         self.setup_schedulers()
-        self.code_usage = CodeUsage(self.get_bare_model(self.net_g).quantizer.codebook.shape[0])
+        quantizers = find_quantizers(self.get_bare_model(self.net_g))
+        self.code_usage = {name: CodeUsage(q.codebook.shape[0]) for name, q in quantizers.items()}
         self.log_what_trains()
 
     def build_discriminator(self) -> None:
@@ -136,7 +140,7 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
 
     # --- optimising --------------------------------------------------------------------------------------------------
 
-    def generator_forward(self) -> tuple[Tensor, Codes, OrderedDict[str, Tensor]]:
+    def generator_forward(self) -> tuple[Tensor, Codes | MergedCodes, OrderedDict[str, Tensor]]:
         """Run the generator on the batch; return image, codes and the losses that are the subclass's own."""
         raise NotImplementedError
 
@@ -172,8 +176,9 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
                     if with_gan:
                         prediction = self.net_d(self.output).float()
                         losses["l_g_gan"] = self.losses["gan_opt"](prediction, True, is_disc=False)
-            if codes.indices is not None:
-                self.code_usage.add(codes.indices)
+            for usage, of_codebook in zip(self.code_usage.values(), codes.per_codebook, strict=True):
+                if of_codebook.indices is not None:
+                    usage.add(of_codebook.indices)
             if updates_g:
                 self.backward(sum(losses.values()))
             parts.append({name: loss.detach() for name, loss in losses.items()})
@@ -212,7 +217,11 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
 
     def get_current_log(self) -> dict[str, float]:
         """What `SafeTraining` logs, and codebook usage and perplexity since the last time the log was asked for."""
-        return {**super().get_current_log(), **self.code_usage.read()}
+        log = dict(super().get_current_log())
+        for codebook, usage in self.code_usage.items():
+            ending = f"_{codebook}" if len(self.code_usage) > 1 else ""
+            log |= {name + ending: value for name, value in usage.read().items()}
+        return log
 
     def save(self, epoch: int, current_iter: int) -> None:
         if hasattr(self, "net_d"):  # first: the training state, which super() writes, must be the last file

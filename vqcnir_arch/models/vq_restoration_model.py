@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqcnir_arch.archs import Codes, Quantizer
+from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
 from vqcnir_arch.checkpoint import load_prior_network
 from vqcnir_arch.models.vq_model import VQModel
-from vqcnir_arch.registry import MODEL_REGISTRY, QUANTIZER_REGISTRY, names, register
+from vqcnir_arch.registry import ARCH_REGISTRY, MODEL_REGISTRY, QUANTIZER_REGISTRY, lookup, names, register
 
 
 @register(MODEL_REGISTRY)
@@ -24,11 +24,17 @@ class VQRestorationModel(VQModel):
     * `matching_opt` on its output, z^t to the prior's feature: SinCA, VectorRegression, CrossAttention, SelfAttention;
     * `token_opt` on its scores, against the ground truth's codes: CodePrediction, which learns from nothing else.
 
+    With several codebooks (AdaCode) these are summed over them, and there are
+
+    * `merged_opt` on the sum of what they give, which the decoder takes, to the prior's;
+    * `contrast_opt` between the encoder's features of the batch and the prior's of its ground truths.
+
     SinCA eq. 6 is matching_opt and alignment_opt with equal weights. The prior is named once, as `network_g: {prior:
     ...}`: the network starts from it, and its encoder and codebook are the teacher that these losses need.
     """
 
-    own_losses = ("alignment_opt", "matching_opt", "token_opt")
+    several_codebooks_losses = ("merged_opt", "contrast_opt")
+    own_losses = ("alignment_opt", "matching_opt", "token_opt", *several_codebooks_losses)
 
     @classmethod
     def contradictions(cls, options: dict[str, Any]) -> list[str]:
@@ -40,6 +46,10 @@ class VQRestorationModel(VQModel):
                     f"train: {loss} needs the ground truth's codes from a prior's encoder: name network_g: prior, "
                     f"or remove {loss}"
                 )
+        kind = network.get("type")
+        if kind in names(ARCH_REGISTRY) and "quantizer" not in getattr(lookup(ARCH_REGISTRY, kind), "listed_parts", ()):
+            found += [f"train: {loss} needs several codebooks, {kind} has one"
+                      for loss in cls.several_codebooks_losses if train.get(loss)]  # fmt: skip
         started = network.get("prior") or (options.get("path") or {}).get("pretrain_network_g")
         if network.get("freeze_prior") and not started:
             found.append("network_g: freeze_prior would freeze random weights: name prior, or path: pretrain_network_g")
@@ -65,21 +75,34 @@ class VQRestorationModel(VQModel):
     def init_training_settings(self) -> None:
         super().init_training_settings()
         if set(self.own_losses) & set(self.losses):
-            self.teacher = load_prior_network(self.opt["network_g"]["prior"]).to(self.device).requires_grad_(False)
+            prior, kind = self.opt["network_g"]["prior"], self.get_bare_model(self.net_g).prior_type
+            self.teacher = load_prior_network(prior, kind).to(self.device).requires_grad_(False)
         if "matching_opt" in self.losses and self.losses["matching_opt"].target is None:
-            quantizer: Quantizer = self.get_bare_model(self.net_g).quantizer
-            self.losses["matching_opt"].target = quantizer.matching_target
+            quantizers = find_quantizers(self.get_bare_model(self.net_g))
+            self.losses["matching_opt"].target = next(iter(quantizers.values())).matching_target
 
-    def generator_forward(self) -> tuple[Tensor, Codes, OrderedDict[str, Tensor]]:
+    def generator_forward(self) -> tuple[Tensor, Codes | MergedCodes, OrderedDict[str, Tensor]]:
         output, codes = self.net_g(self.lq, return_codes=True)
-        losses = OrderedDict()
-        if hasattr(self, "teacher"):
-            with torch.no_grad():
-                _, target = self.teacher(self.gt, decode=False)  # codes alone: the teacher's decoder G does not run
+        if not hasattr(self, "teacher"):
+            return output, codes, OrderedDict()
+        with torch.no_grad():
+            _, target = self.teacher(self.gt, decode=False)  # codes alone: the teacher's decoder G does not run
+        parts = self.code_losses(codes, target)
+        return output, codes, OrderedDict((name, sum(values)) for name, values in parts.items())
+
+    def code_losses(self, codes: Codes | MergedCodes, target: Codes | MergedCodes) -> dict[str, list[Tensor]]:
+        """Return the subclass's losses by name, one value for each codebook where there are several."""
+        pairs = list(zip(codes.per_codebook, target.per_codebook, strict=True))
+        parts = {}
         if "alignment_opt" in self.losses:
-            losses["l_align"] = self.losses["alignment_opt"](codes.features, target.quantized)
+            parts["l_align"] = [self.losses["alignment_opt"](c.features, t.quantized) for c, t in pairs]
         if "matching_opt" in self.losses:
-            losses["l_match"] = self.losses["matching_opt"](codes.output, target.features, target.quantized)
+            matching = self.losses["matching_opt"]
+            parts["l_match"] = [matching(c.output, t.features, t.quantized) for c, t in pairs]
         if "token_opt" in self.losses:
-            losses["l_token"] = self.losses["token_opt"](codes.logits, target.indices)
-        return output, codes, losses
+            parts["l_token"] = [self.losses["token_opt"](c.logits, t.indices) for c, t in pairs]
+        if "merged_opt" in self.losses:
+            parts["l_merged"] = [self.losses["merged_opt"](codes.merged, target.merged)]
+        if "contrast_opt" in self.losses:
+            parts["l_contrast"] = [self.losses["contrast_opt"](codes.features, target.features)]
+        return parts
