@@ -160,6 +160,9 @@ class CodeFormer(FaceAutoencoder):
         image = to_unit(self.generator(output, fuse if isinstance(w, Tensor) or w != 0 else None))
         return (image, codes) if return_codes else image
 
+    def adaptive_layer(self) -> nn.Conv2d:
+        return self.fusions["1"].shift[-1]  # the generator is frozen: the last layer that trains
+
     def big_blocks(self) -> list[nn.Module]:
         return [*super().big_blocks(), *self.fusions.values()]
 

@@ -151,6 +151,8 @@ class FaceGenerator(FaceStack):
 class FaceAutoencoder(VQNetwork):
     """Base of the face networks: a prior's tensors have the same names in all of one flavour."""
 
+    prior_type = "FaceVQGANPrior"
+    default_quantizer = "CodePrediction"
     prior_parts: ClassVar[dict[str, str]] = {"encoder": "encoder", "generator": "generator"}
     """Our name of each module that a prior starts: the prior's."""
     published_stacks: dict[str, str]
@@ -189,7 +191,7 @@ class FaceAutoencoder(VQNetwork):
         if path is not None:
             from vqcnir_arch.checkpoint import load_prior_network
 
-            prior = load_prior_network(path, "FaceVQGANPrior")
+            prior = load_prior_network(path, self.prior_type)
             self.start_parts(prior, path, self.prior_parts)
             self.quantizer.codebook.data.copy_(prior.quantizer.codebook)
         self.quantizer.codebook.requires_grad_(False)
@@ -210,7 +212,7 @@ class FaceAutoencoder(VQNetwork):
     @staticmethod
     def complete_quantizer(options: dict[str, Any]) -> dict[str, Any]:
         """Fill in the quantizer's block with the defaults of the restoration networks: code prediction as published."""
-        quantizer = {"type": "CodePrediction", **(options["quantizer"] or {})}
+        quantizer = {"type": FaceAutoencoder.default_quantizer, **(options["quantizer"] or {})}
         if quantizer["type"] == "CodePrediction":
             quantizer.setdefault("attention", "CodeFormer")
             if quantizer["attention"] == "CodeFormer":
@@ -232,6 +234,12 @@ class FaceAutoencoder(VQNetwork):
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Decode codes with G alone: [B, h, w] int64 to [B, 3, 32h, 32w] (f32), nominal range [0, 1]."""
         return to_unit(self.generator(self.after_quant(self.quantizer.lookup(indices))))
+
+    def prior_options(self) -> dict[str, Any]:
+        return {**super().prior_options(), "flavour": self.flavour}
+
+    def adaptive_layer(self) -> nn.Conv2d:
+        return self.generator.conv_out
 
     def big_blocks(self) -> list[nn.Module]:
         stacks = [self.get_submodule(name) for name in self.published_stacks]

@@ -53,6 +53,8 @@ class VQNetwork(nn.Module):
     """Whether it learns the codebook (stage I) instead of using it."""
     prior_type: ClassVar[str] = "VQGANPrior"
     """Network that `prior` must hold."""
+    default_quantizer: ClassVar[str] = "NearestCode"
+    """Type of the `quantizer` block that names none."""
     size_multiple: ClassVar[int] = 1
     """Height and width that `compute` takes are multiples of this."""
     published_size_multiple: ClassVar[int] = 64
@@ -142,6 +144,10 @@ class VQNetwork(nn.Module):
         """Return the options of the prior that this network can start from."""
         known = inspect.signature(lookup(ARCH_REGISTRY, self.prior_type)).parameters
         return {name: value for name, value in self.options.items() if name in known}
+
+    def adaptive_layer(self) -> nn.Conv2d:
+        """Return the layer at which `train: adaptive_gan_weight` compares gradients: the one that makes the image."""
+        return self.out_conv
 
     def big_blocks(self) -> list[nn.Module]:
         """Return the parts that `train: checkpoint_blocks` computes twice to hold less memory; none inside another."""
