@@ -51,7 +51,7 @@ TINY_OPTIONS = {
 }
 TINY_OPTIONS["AdaCode"] = {**TINY_OPTIONS["FeMaSR"], "codebook_size": [32, 24], "code_dim": 16}
 FACE = {"channels": [16, 16, 32, 32], "norm_groups": 8, "codebook_size": 32, "code_dim": 16}
-TINY_OPTIONS["FaceVQGANPrior"] = FACE
+TINY_OPTIONS |= {"FaceVQGANPrior": FACE, "AssociatedPriors": FACE}
 for face_network in ("CodeFormer", "DAEFR"):
     quantizer = {"type": "CodePrediction", "depth": 1, "num_heads": 2}
     TINY_OPTIONS[face_network] = {**FACE, "image_size": 16, "quantizer": quantizer}

@@ -10,7 +10,7 @@ from host_goldens import load_golden
 from test_networks import count, frozen_names
 
 import vqcnir_arch
-from vqcnir_arch.archs import DAEFR, FaceVQGANPrior
+from vqcnir_arch.archs import DAEFR, AssociatedPriors, FaceVQGANPrior
 from vqcnir_arch.checkpoint import LIGHTNING_CALLBACKS, detect
 from vqcnir_arch.errors import UserError
 
@@ -116,8 +116,11 @@ def test_published_association_file(tmp_path, monkeypatch):
     path = str(tmp_path / "Association_stage.ckpt")
     save_lightning(path, state, LIGHTNING_CALLBACKS, monkeypatch)
     check_start(DAEFR(**SMALL, prior=str(tmp_path / "clean.pth"), hq_prior=path, lq_prior=path), priors)
-    with pytest.raises(UserError, match=r"Association_stage\.ckpt"):
-        vqcnir_arch.load_network(path)
+    both = vqcnir_arch.load_network(path)
+    assert isinstance(both, AssociatedPriors) and both.logit_scale == 0
+    x = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(both(x, lq=x), torch.cat([priors["hq"].eval()(x), priors["lq"].eval()(x)]))
 
 
 def test_size(make_tiny):

@@ -1,6 +1,7 @@
 """Networks; importing this package registers them."""
 
 from vqcnir_arch.archs.adacode_arch import AdaCode
+from vqcnir_arch.archs.associated_priors_arch import AssociatedPriors
 from vqcnir_arch.archs.codeformer_arch import CodeFormer
 from vqcnir_arch.archs.daefr_arch import DAEFR
 from vqcnir_arch.archs.deform_conv import DeformConv2d
@@ -30,6 +31,7 @@ __all__ = [
     "QUANTIZER_REGISTRY",
     "VQCNIR",
     "AdaCode",
+    "AssociatedPriors",
     "CodeFormer",
     "CodePrediction",
     "Codes",

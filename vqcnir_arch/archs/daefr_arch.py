@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.associated_priors_arch import AssociatedPriors
 from vqcnir_arch.archs.face_autoencoder import (
     CODE_PREDICTION_NAMES,
     DAEFR_NAMES,
@@ -24,8 +25,6 @@ from vqcnir_arch.archs.quantizers.nearest_code import nearest_codes
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
 FUSION_HEADS = 8
-ASSOCIATED = {"hq": "vqvae.", "lq": "vqvae_LQ."}
-"""Beginnings of the names of the two priors in the published association file."""
 
 
 @register(ARCH_REGISTRY)
@@ -45,8 +44,8 @@ class DAEFR(FaceAutoencoder):
         image_size: height and width of the images.
         prior: checkpoint of a `FaceVQGANPrior` of flavour `daefr` of clean faces (ours or the published
             `HQ_codebook.ckpt`): the codebook, G and `fixed_encoder`.
-        hq_prior, lq_prior: the two associated priors, which start `hq_encoder` and `encoder`: checkpoints of ours, or
-            the published `Association_stage.ckpt` for both.
+        hq_prior, lq_prior: the two associated priors, which start `hq_encoder` and `encoder`: for both a checkpoint of
+            `AssociatedPriors` (ours or the published `Association_stage.ckpt`), or one of a `FaceVQGANPrior` each.
         freeze_prior: freeze after-quant and G; default: whether `prior` is given.
 
     Source: DAEFR (ICLR 2024) section 3; quantizers: SinCA appendix A.
@@ -154,16 +153,12 @@ class DAEFR(FaceAutoencoder):
 
 
 def load_associated_prior(path: str, domain: str) -> FaceAutoencoder:
-    """Load a `FaceVQGANPrior`, or one of the two in the published association file: `domain` is `hq` or `lq`.
+    """Load a `FaceVQGANPrior`, or one of two `AssociatedPriors`, ours or published: `domain` is `hq` or `lq`.
 
     Raises:
         UserError: the file is missing, broken, or holds something else.
     """
-    from vqcnir_arch.checkpoint import load_network, load_prior_network, read_state_dict
+    from vqcnir_arch.checkpoint import load_network, load_prior_network
 
-    state = read_state_dict(path)
-    if not any(name.startswith(ASSOCIATED["lq"]) for name in state):
-        return load_prior_network(path, "FaceVQGANPrior")
-    beginning = ASSOCIATED[domain]
-    tensors = {f"vqvae.{n.removeprefix(beginning)}": t for n, t in state.items() if n.startswith(beginning)}
-    return load_network(tensors, name=f"prior '{path}'")
+    net = load_network(path)
+    return getattr(net, domain) if isinstance(net, AssociatedPriors) else load_prior_network(path, "FaceVQGANPrior")

@@ -120,13 +120,16 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
         self.log_what_trains()
 
     def build_discriminator(self) -> None:
-        self.net_d = self.model_to_device(build_network(self.opt["network_d"]))
+        self.net_d = self.model_to_device(self.new_discriminator())
         self.print_network(self.net_d)
         path = self.opt["path"]
         if path.get("pretrain_network_d") is not None:
             strict, key = path.get("strict_load_d", True), path.get("param_key_d", "params")
             self.load_network(self.net_d, path["pretrain_network_d"], strict, key)
         self.net_d.train()
+
+    def new_discriminator(self) -> nn.Module:
+        return build_network(self.opt["network_d"])
 
     def setup_optimizers(self) -> None:
         train_opt = self.opt["train"]
@@ -201,24 +204,29 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
         return mean_of(parts)
 
     def losses_of_image(self) -> dict[str, Tensor]:
-        """Compare the restored images with the ground truth, and let the discriminator judge them."""
-        names = {"pixel_opt": "l_pix", "perceptual_opt": "l_percep"}
-        found = {name: self.image_loss(block) for block, name in names.items() if block in self.losses}
+        """Return the losses of the restored images."""
+        layer = self.get_bare_model(self.net_g).adaptive_layer() if self.adaptive_gan_weight else None
+        return self.losses_between(self.output, self.gt, getattr(self, "net_d", None), layer)
+
+    def losses_between(
+        self, output: Tensor, target: Tensor, net_d: nn.Module | None, layer: nn.Conv2d | None
+    ) -> dict[str, Tensor]:
+        """Compare images with their targets, and let the discriminator judge them; `layer` is for the adaptive weight.
+
+        BasicSR's PerceptualLoss gives (perceptual, style), either may be None.
+        """
+        found = {}
+        for block, name in (("pixel_opt", "l_pix"), ("perceptual_opt", "l_percep")):
+            if block in self.losses:
+                loss = self.losses[block](output, target)
+                found[name] = sum(part for part in loss if part is not None) if isinstance(loss, tuple) else loss
         if self.with_gan:
-            loss = self.losses["gan_opt"](self.net_d(self.output).float(), True, is_disc=False)
+            loss = self.losses["gan_opt"](net_d(output).float(), True, is_disc=False)
             if self.adaptive_gan_weight:
-                layer = self.get_bare_model(self.net_g).adaptive_layer()
                 unweighted = loss / self.losses["gan_opt"].loss_weight
                 loss = loss * gradient_ratio(sum(found.values()), unweighted, layer.weight, self.adaptive_gan_weight)
             found["l_g_gan"] = loss
         return found
-
-    def image_loss(self, block: str) -> Tensor:
-        """Compare output and ground truth; BasicSR's PerceptualLoss gives (perceptual, style), either may be None."""
-        loss = self.losses[block](self.output, self.gt)
-        if isinstance(loss, tuple):
-            loss = sum(part for part in loss if part is not None)
-        return loss
 
     def discriminator_losses(self) -> dict[str, Tensor]:
         """Hinge (or other) loss on real, then on restored images; their gradients are added."""
