@@ -139,7 +139,9 @@ def test_fidelity_schedule(make_tiny, tmp_path):
 
     model.net_g.forward = record
     for iteration in (1, 40_000, 40_001, 80_000, 80_001, 120_000, 120_001, 120_015):
-        batch = {key: torch.full((2, 3, 16, 16), value) for key, value in (("lq", 0.25), ("lq_large", 0.5), ("gt", 1))}
+        batch = {
+            key: torch.full((2, 3, 16, 16), value) for key, value in (("lq", 0.25), ("lq_large", 0.5), ("gt", 1.0))
+        }
         model.feed_data(batch)
         model.optimize_parameters(iteration)
         assert ("l_g_gan" in model.log_dict) == ("l_d_real" in model.log_dict) == (seen[-1][2] and iteration > 5001)
