@@ -41,7 +41,12 @@ def vqcnir(net: nn.Module) -> dict[str, Edits]:
     return variants
 
 
-VARIANTS: dict[str, Callable[[nn.Module], dict[str, Edits]]] = {"VQCNIR": vqcnir}
+def codeformer(net: nn.Module) -> dict[str, Edits]:
+    """Return CodeFormer's variant without fusion, which is its fidelity weight 0."""
+    return {"w = 0": dict.fromkeys(net.fusions.values(), lambda inputs, output: inputs[1])}
+
+
+VARIANTS: dict[str, Callable[[nn.Module], dict[str, Edits]]] = {"VQCNIR": vqcnir, "CodeFormer": codeformer}
 """By class of the network; the first variant of each is SinCA's: the input reaches the image as codes alone."""
 
 

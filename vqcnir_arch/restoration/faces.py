@@ -54,7 +54,7 @@ class FaceRestorer:
             model_rootpath=str(folder),
         )
 
-    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+    def __call__(self, rgb: np.ndarray, source: Path) -> np.ndarray:
         """Restore the faces of [H, W, 3] RGB, float in [0, 1].
 
         Raises:
