@@ -70,7 +70,12 @@ def test_cost_at_512():
 # --- images of any size ----------------------------------------------------------------------------------------------
 
 SIZES = [(1, 1), (7, 13), (8, 8), (33, 50), (64, 3)]
-MULTIPLES = {"VQGANPrior": (8, 64), "VQCNIR": (8, 64), "FeMaSR": (8, 8)}  # of `exact` and of `published`, tiny networks
+MULTIPLES = {
+    "VQGANPrior": (8, 64),
+    "VQCNIR": (8, 64),
+    "FeMaSR": (8, 8),
+    "AdaCode": (8, 8),
+}  # `exact` and `published`, tiny nets
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
