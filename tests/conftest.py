@@ -50,6 +50,11 @@ TINY_OPTIONS = {
     },
 }
 TINY_OPTIONS["AdaCode"] = {**TINY_OPTIONS["FeMaSR"], "codebook_size": [32, 24], "code_dim": 16}
+FACE = {"channels": [16, 16, 32, 32], "norm_groups": 8, "codebook_size": 32, "code_dim": 16}
+TINY_OPTIONS |= {"FaceVQGANPrior": FACE, "AssociatedPriors": FACE}
+for face_network in ("CodeFormer", "DAEFR"):
+    quantizer = {"type": "CodePrediction", "depth": 1, "num_heads": 2}
+    TINY_OPTIONS[face_network] = {**FACE, "image_size": 16, "quantizer": quantizer}
 # like a published network in what the shapes of its tensors cannot tell (32 norm groups, 2 residual blocks)
 SMALL_PUBLISHED_OPTIONS = {
     "channels": [32, 32, 64, 64],
@@ -64,6 +69,12 @@ SMALL_PUBLISHED_OPTIONS = {
         "offset": "published",
     },
 }
+
+
+def random_images(name, count=2, height=16, width=24):
+    """Random images for the tiny network of that name; the face networks have a size of their own."""
+    size = TINY_OPTIONS[name].get("image_size")
+    return torch.rand(count, 3, size or height, size or width)
 
 
 @pytest.fixture(autouse=True)

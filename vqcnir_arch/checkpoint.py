@@ -23,7 +23,16 @@ from vqcnir_arch.registry import ARCH_REGISTRY
 WRAPPERS = ("params_ema", "params", "state_dict")
 PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.")
 SAFETENSORS = ".safetensors"
+LIGHTNING_CALLBACKS = (
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+)
+"""Classes that Lightning 1.0 writes into a checkpoint as the keys of its callbacks' states (DAEFR's `.ckpt` files)."""
 logger = logging.getLogger("basicsr")
+
+
+class StandIn:
+    """Empty class that stands for a name in a file; nothing of the named one is imported or run."""
 
 
 def existing_file(path: str | os.PathLike[str], what: str) -> Path:
@@ -59,7 +68,8 @@ def load_file(path: str | os.PathLike[str], what: str) -> Any:
     try:
         if path.suffix == SAFETENSORS:
             return load_safetensors(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(StandIn, name) for name in LIGHTNING_CALLBACKS]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{what} '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
     except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files

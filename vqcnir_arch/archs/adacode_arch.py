@@ -12,7 +12,6 @@ from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder
 from vqcnir_arch.archs.quantizers import Codes, MergedCodes, Quantizer
 from vqcnir_arch.archs.swin import SWIN_DEAD, SWIN_NAMES, generator_channels, lq_options, numbers, swin_options
 from vqcnir_arch.archs.swin_autoencoder import SwinAutoencoder, build_stack
-from vqcnir_arch.checkpoint import load_prior_network
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
@@ -168,6 +167,8 @@ class AdaCode(SwinAutoencoder):
                 raise UserError(f"prior: stage 3 starts from one checkpoint of stage 2, got {path}")
             super().load_prior(path)
             return
+        from vqcnir_arch.checkpoint import load_prior_network
+
         if isinstance(path, str) or len(path) != len(self.codebooks):
             raise UserError(f"prior: stage 2 needs {len(self.codebooks)} checkpoints of stage 1, got {path}")
         for file, (name, branch) in zip(path, self.codebooks.items(), strict=True):

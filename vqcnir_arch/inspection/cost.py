@@ -132,7 +132,7 @@ def teacher_size(options: dict[str, Any], net: nn.Module) -> int:
     model = model_class(options)
     if not (model and issubclass(model, VQRestorationModel) and isinstance(net, VQNetwork)):
         return 0
-    if not any(options["train"].get(loss) for loss in model.own_losses):
+    if not any(options["train"].get(loss) for loss in model.own_losses) or hasattr(net, "target_codes"):
         return 0
     return size(lookup(ARCH_REGISTRY, net.prior_type)(**net.prior_options()))
 

@@ -1,5 +1,6 @@
 """Losses that BasicSR lacks; importing this package registers them."""
 
+from vqcnir_arch.losses.association_loss import AssociationLoss
 from vqcnir_arch.losses.codebook_loss import (
     CodeAlignmentLoss,
     CodebookLoss,
@@ -10,6 +11,7 @@ from vqcnir_arch.losses.codebook_loss import (
 from vqcnir_arch.losses.perceptual_loss import LPIPSLoss, SemanticGuidedLoss, VGG19PerceptualLoss
 
 __all__ = [
+    "AssociationLoss",
     "CodeAlignmentLoss",
     "CodebookLoss",
     "ContrastLoss",
