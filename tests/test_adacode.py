@@ -103,8 +103,10 @@ def test_merged_codes(make_tiny):
         torch.testing.assert_close(image, net.out_conv(net.generator(merged, skips)[-1]))
         assert codes.weights.shape == (1, 2, 4, 6)
         assert not torch.allclose(codes.weights.sum(1), torch.ones(1, 4, 6))  # any real number
-        net.weight_softmax = True
-        torch.testing.assert_close(net.encode(x).weights, weights.softmax(1))
+        positive = make_tiny("AdaCode", weight_softmax=True).eval()
+        state = {**net.state_dict(), "_extra_state": positive.get_extra_state()}
+        positive.load_state_dict(state)
+        torch.testing.assert_close(positive.encode(x).weights, weights.softmax(1))
         plain = make_tiny("AdaCode", feature_fusion=False).eval()
         image, codes = plain(x, return_codes=True)
         chosen = [c.indices for c in codes.per_codebook]

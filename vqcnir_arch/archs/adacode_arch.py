@@ -12,7 +12,6 @@ from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder
 from vqcnir_arch.archs.quantizers import Codes, MergedCodes, Quantizer
 from vqcnir_arch.archs.swin import SWIN_DEAD, SWIN_NAMES, generator_channels, lq_options, numbers, swin_options
 from vqcnir_arch.archs.swin_autoencoder import SwinAutoencoder, build_stack
-from vqcnir_arch.checkpoint import load_prior_network
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
@@ -116,7 +115,7 @@ class AdaCode(SwinAutoencoder):
         if stage == 2:
             scale = 1
         self.remember_options(locals())
-        self.is_prior, self.weight_softmax = stage == 2, weight_softmax
+        self.is_prior = stage == 2
         encoder = None if self.is_prior else self.build_swin_encoder(channels, self.options)
         self.build_codec(channels, res_blocks, norm_groups, encoder)
         self.codebooks = nn.ModuleDict()
@@ -124,8 +123,9 @@ class AdaCode(SwinAutoencoder):
             options = self.quantizer_of(k)
             built = build(QUANTIZER_REGISTRY, options, codebook_size=codebook_size[k], code_dim=code_dim)
             self.codebooks[name] = CodebookBranch(channels[-1], code_dim, built)
+        positive = [nn.Softmax(dim=1)] if weight_softmax else []
         stack = build_stack(channels[-1], self.options)
-        self.weight_predictor = nn.Sequential(stack, nn.Conv2d(channels[-1], len(codebook_size), 1))
+        self.weight_predictor = nn.Sequential(stack, nn.Conv2d(channels[-1], len(codebook_size), 1), *positive)
         self.size_multiple = self.published_size_multiple = window * 2 ** (len(channels) - 1) // scale
         branches = [f"codebooks.{name}.after_quant" for name in self.codebooks]
         self.prior_modules = () if self.is_prior else ("generator", "out_conv", *branches)
@@ -167,6 +167,8 @@ class AdaCode(SwinAutoencoder):
                 raise UserError(f"prior: stage 3 starts from one checkpoint of stage 2, got {path}")
             super().load_prior(path)
             return
+        from vqcnir_arch.checkpoint import load_prior_network
+
         if isinstance(path, str) or len(path) != len(self.codebooks):
             raise UserError(f"prior: stage 2 needs {len(self.codebooks)} checkpoints of stage 1, got {path}")
         for file, (name, branch) in zip(path, self.codebooks.items(), strict=True):
@@ -186,8 +188,6 @@ class AdaCode(SwinAutoencoder):
     def merge(self, features: Tensor) -> MergedCodes:
         """Quantise features of the code grid with every codebook and merge what comes out."""
         weights = self.weight_predictor(features)
-        if self.weight_softmax:
-            weights = weights.softmax(dim=1)
         per_codebook, merged = [], 0
         for k, branch in enumerate(self.codebooks.values()):
             codes, decodable = branch(features)
