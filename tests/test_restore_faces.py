@@ -51,7 +51,7 @@ def test_fidelity(save, tmp_path, fidelity):
 def test_wrong_fidelity(save, tmp_path):
     write_noise(tmp_path / "face.png")
     _, weights = save("CodeFormer")
-    with pytest.raises(UserError, match="expected a number from 0 to 1, got 1.5"):
+    with pytest.raises(UserError, match=r"expected a number from 0 to 1, got 1\.5"):
         restore(weights, tmp_path / "out", tmp_path / "face.png", "--fidelity", 1.5)
     _, weights = save("DAEFR")
     with pytest.raises(UserError, match="DAEFR has no fidelity weight, only CodeFormer has"):
