@@ -88,8 +88,7 @@ def facexlib_files(tmp_path):
     from facexlib.detection.retinaface import RetinaFace
     from facexlib.parsing.parsenet import ParseNet
 
-    with torch.device("meta"):
-        nets = RetinaFace(network_name="resnet50"), ParseNet(in_size=512, out_size=512, parsing_ch=19)
+    nets = RetinaFace(network_name="resnet50"), ParseNet(in_size=512, out_size=512, parsing_ch=19)
     for name, net in zip(WEIGHTS, nets, strict=True):
         state = {key: torch.zeros((), dtype=t.dtype).expand(t.shape) for key, t in net.state_dict().items()}
         if "out_mask_conv.conv2d.bias" in state:

@@ -144,9 +144,10 @@ class Run:
         for task in tasks:
             photo = None
             with self.counted(task):
-                photo = read_photo(task.source, self.settings.max_megapixels)
+                read = read_photo(task.source, self.settings.max_megapixels)
                 if self.faces is None:
-                    check_aligned(self.net, task.source, photo.rgb)
+                    check_aligned(self.net, task.source, read.rgb)
+                photo = read
             if photo is None:
                 self.bar.update()
                 continue
