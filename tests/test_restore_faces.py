@@ -125,4 +125,5 @@ def test_whole_photograph(save, facexlib_files, tmp_path, monkeypatch, capsys):
     changed = abs(result - photo).max(axis=2) > 2
     assert result.shape == photo.shape
     assert changed[110:160, 100:140].mean() > 0.9
-    assert not changed[:, 230:].any() and not changed[240:].any()
+    # the aligned square is 203 pixels wide, and a pixel of the tiny network 13
+    assert not changed[:, 243:].any() and not changed[:, :5].any() and not changed[232:].any()
