@@ -156,7 +156,7 @@ def test_feature_fusion(make_tiny):
 def saved_prior(make_tiny, tmp_path):
     prior = make_tiny("VQGANPrior")
     for parameter in prior.parameters():
-        parameter.data.normal_()  # no norm that is still as every new one
+        parameter.data += 0.01 * torch.randn_like(parameter)  # no norm that is still as every new one
     torch.save({"params": prior.state_dict()}, tmp_path / "prior.pth")
     return prior, str(tmp_path / "prior.pth")
 
