@@ -8,14 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.face_autoencoder import (
-    CODE_PREDICTION_NAMES,
-    CODEFORMER_STACKS,
-    FACE_CHANNELS,
-    FaceAutoencoder,
-    codeformer_channels,
-    to_unit,
-)
+from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, to_unit
+from vqcnir_arch.archs.face_published import CODE_PREDICTION_NAMES, CODEFORMER_STACKS, codeformer_channels
 from vqcnir_arch.archs.layers import ResidualBlock
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
