@@ -25,8 +25,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
-    # `vqcnir demo` needs its option files wherever it is installed
-    data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
+    # `vqcnir demo` and `vqcnir study` need their option files wherever they are installed
+    data_files=[
+        (f"share/vqcnir/options/{verb}", [str(p) for p in sorted(Path("options", verb).glob("*.yml"))])
+        for verb in ("demo", "study")
+    ],
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",

@@ -23,7 +23,12 @@ VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
     "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
-    "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"),
+    "study": Verb(
+        "study:main", "[--out DIR] [--only NAME ...]", "compare all quantizers and ablations at a small size"
+    ),
+    "demo": Verb(
+        "demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on real photographs and show what it does"
+    ),
 }
 
 
