@@ -49,18 +49,17 @@ class Stepper:
         return time.perf_counter() - started
 
 
-def measure(options: dict[str, dict[str, Any]], rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
+def measure(options: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Measure variants on one thread.
 
     In every round each variant does one step, so that whatever else the machine does meets all of them alike.
 
     Args:
         options: option file of a run of each variant.
-        rounds: steps on the clock per variant.
 
     Returns:
-        For each variant `step_seconds` (median), `memory_mb` (what building it and two steps add to a process) and
-        `parameters`, `trainable`.
+        For each variant `step_seconds` (median of 15), `memory_mb` (what building it and two steps add to a process),
+        `parameters` and `trainable`.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -69,7 +68,7 @@ def measure(options: dict[str, dict[str, Any]], rounds: int = ROUNDS) -> dict[st
         memory = {name: added_memory(lambda made=made: two_steps(made)) for name, made in options.items()}
         steppers = {name: Stepper(made) for name, made in tqdm(options.items(), desc="building", leave=False)}
         seconds: dict[str, list[float]] = {name: [] for name in options}
-        for i in tqdm(range(WARM_UP + rounds), desc="timing, all variants in turn", unit="round"):
+        for i in tqdm(range(WARM_UP + ROUNDS), desc="timing, all variants in turn", unit="round"):
             for name, step in steppers.items():
                 taken = step()
                 if i >= WARM_UP:
