@@ -133,7 +133,7 @@ BEHIND_ZERO = {
 }
 
 
-@pytest.mark.parametrize("quantizer", ["NearestCode", "SinCA"])
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_what_has_no_gradient_in_a_fresh_network(make_tiny, quantizer):
     for enhancer, fusion in itertools.product(ENHANCERS, FUSIONS):
         net = small(make_tiny, False, quantizer, enhancer, fusion)
