@@ -27,7 +27,7 @@ from vqcnir_arch.data import LOLBlurDataset
 from vqcnir_arch.demo.stages import run_stage
 from vqcnir_arch.study.runs import Run
 
-HEADS = ("quantizer_vr_conv", "quantizer_vr_mlp", "quantizer_vr_linear", "quantizer_vr_softmax")
+HEADS = ("quantizer_vr_mlp", "quantizer_vr_conv", "quantizer_vr_linear", "quantizer_vr_softmax")
 SEEDS = (0, 1, 2)
 
 

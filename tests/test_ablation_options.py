@@ -36,8 +36,8 @@ PARAMETERS = {
     "quantizer_cross_attention": 76_869_072,
     "quantizer_self_attention": 76_869_072,
     "quantizer_sinca": 76_869_072,
-    "quantizer_vr": 48_648_334,
-    "quantizer_vr_softmax": 48_648_334,
+    "quantizer_vr": 48_643_214,
+    "quantizer_vr_softmax": 48_643_214,
     "setting1_d": 15_690_951,
     "setting2_d_dbca": 21_115_390,
 }

@@ -10,12 +10,17 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from vqcnir_arch.study.variants import VARIANTS
+
 PANELS = (("psnr", "PSNR against VQCNIR, dB"), ("ssim", "SSIM against VQCNIR"))
 
 
 def save(path: Path, study: dict[str, Any]) -> None:
-    """Draw the difference to VQCNIR of every variant: a dot per seed, a bar for the mean, a colour per group."""
-    rows = [row for row in study["rows"] if row["psnr"]["difference"]]
+    """Draw the difference to VQCNIR of every variant: a dot per seed, a bar for the mean, a colour per group.
+
+    The untrained prior is left out: it lies so far off that the others would be one line.
+    """
+    rows = [row for row in study["rows"] if row["psnr"]["difference"] and VARIANTS[row["name"]].trains]
     groups = list(dict.fromkeys(row["group"] for row in rows))
     colours = {group: f"C{i}" for i, group in enumerate(groups)}
     height = 1.6 + 0.3 * len(rows)

@@ -74,10 +74,10 @@ VARIANTS = {
     "quantizer_code_prediction_self_attention": Variant(
         "quantizer", "code prediction on self-attention", **prediction("SelfAttention")
     ),
-    "quantizer_vr_conv": Variant("quantizer", "VR, head conv", **regression("real", "conv")),
     "quantizer_vr_mlp": Variant("quantizer", "VR, head mlp", **regression("real", "mlp")),
+    "quantizer_vr_conv": Variant("quantizer", "VR, head conv", **regression("real", "conv")),
     "quantizer_vr_linear": Variant("quantizer", "VR, head linear", **regression("real", "linear")),
-    "quantizer_vr_softmax": Variant("quantizer", "VR, softmax weights, head conv", **regression("softmax", "conv")),
+    "quantizer_vr_softmax": Variant("quantizer", "VR, softmax weights, head mlp", **regression("softmax", "mlp")),
     "enhancer_resblock": Variant("enhancer", "ResBlock (supplement table 2)", **enhancer("ResBlock")),
     "enhancer_nafblock": Variant("enhancer", "NAFBlock (supplement table 2)", **enhancer("NAFBlock")),
     "enhancer_swinblock": Variant(
