@@ -30,8 +30,11 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
     package_data={"vqcnir_arch.evaluation": ["papers.yml"], "vqcnir_arch.report": ["assets/*"]},
-    # `vqcnir demo` needs its option files wherever it is installed
-    data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
+    # `vqcnir demo` and `vqcnir study` need their option files wherever they are installed
+    data_files=[
+        (f"share/vqcnir/options/{verb}", [str(p) for p in sorted(Path("options", verb).glob("*.yml"))])
+        for verb in ("demo", "study")
+    ],
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -58,7 +61,7 @@ setup(
         "video": VIDEO,
         "report": REPORT,
         "analysis": ANALYSIS,
-        "test": ["pytest", "pytorch-msssim", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
+        "test": ["pytest", "pytest-xdist", "pytorch-msssim", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )

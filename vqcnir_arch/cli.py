@@ -35,6 +35,9 @@ VERBS = {
     "data": Verb(
         "data.commands:main", "check | crop | lmdb | synth ...", "check and prepare data, make pairs and test sets"
     ),
+    "study": Verb(
+        "study:main", "[--out DIR] [--only NAME ...]", "compare all quantizers and ablations at a small size"
+    ),
 }
 
 
