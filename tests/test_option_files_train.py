@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY_OPTIONS
+from model_experiments import built, moved, snapshot
 from test_ablations import SHALLOW
-from test_models import built, moved, snapshot
 from test_networks import frozen_names
 
 from vqcnir_arch import load_network
