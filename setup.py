@@ -19,6 +19,7 @@ REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
 ANALYSIS = ["scikit-learn"]  # for `vqcnir inspect --codebook`
 SPANDREL = ["spandrel>=0.4"]
 VIDEO = ["av>=14"]
+PEERS = ["spandrel_extra_arches>=0.2"]  # networks by others under restrictive licences: compared with in tests alone
 
 setup(
     name="vqcnir",
@@ -61,6 +62,7 @@ setup(
         "video": VIDEO,
         "report": REPORT,
         "analysis": ANALYSIS,
+        "peers": PEERS,
         "test": ["pytest", "pytest-xdist", "pytorch-msssim", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ import torch
 import torchvision
 from golden_fill import golden_state_dict
 
-from vqcnir_arch.archs import VQCNIR, VQGANPrior
+from vqcnir_arch.archs import VQCNIR, VQGANPrior, find_quantizers
 from vqcnir_arch.checkpoint import own_networks
 from vqcnir_arch.data import night_blur_pair, write_lolblur
 
@@ -38,7 +39,24 @@ TINY_OPTIONS = {
         "enhancer": {"type": "AIEM", "depth": 1, "splits": 4},
         "fusion": {"type": "DBCA", "heads": [2, 2, 1, 1], "offset_groups": 2},
     },
+    "FeMaSR": {
+        "scale": 2,
+        "channels": [16, 16, 32, 32],
+        "norm_groups": 8,
+        "codebook_size": 32,
+        "code_dim": 16,
+        "swin_groups": 1,
+        "swin_depth": 2,
+        "swin_heads": 2,
+        "window": 2,
+    },
 }
+TINY_OPTIONS["AdaCode"] = {**TINY_OPTIONS["FeMaSR"], "codebook_size": [32, 24], "code_dim": 16}
+FACE = {"channels": [16, 16, 32, 32], "norm_groups": 8, "codebook_size": 32, "code_dim": 16}
+TINY_OPTIONS |= {"FaceVQGANPrior": FACE, "AssociatedPriors": FACE}
+for face_network in ("CodeFormer", "DAEFR"):
+    quantizer = {"type": "CodePrediction", "depth": 1, "num_heads": 2}
+    TINY_OPTIONS[face_network] = {**FACE, "image_size": 16, "quantizer": quantizer}
 # like a published network in what the shapes of its tensors cannot tell (32 norm groups, 2 residual blocks)
 SMALL_PUBLISHED_OPTIONS = {
     "channels": [32, 32, 64, 64],
@@ -53,6 +71,12 @@ SMALL_PUBLISHED_OPTIONS = {
         "offset": "published",
     },
 }
+
+
+def random_images(name, count=2, height=16, width=24):
+    """Random images for the tiny network of that name; the face networks have a size of their own."""
+    size = TINY_OPTIONS[name].get("image_size")
+    return torch.rand(count, 3, size or height, size or width)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +98,8 @@ def make_tiny():
                         parameter.uniform_(0.5, 1)
                     if ".conv_offset." in parameter_name:
                         parameter.normal_(std=0.1)
-            net.quantizer.codebook.data.normal_()
+            for quantizer in find_quantizers(net).values():
+                quantizer.codebook.data.normal_()
         return net
 
     return make
@@ -129,6 +154,20 @@ def golden_vqcnir(session_golden_vqcnir):
 def golden_prior(session_golden_prior):
     """The default VQGANPrior with the golden weights; built once, handed out in its first state."""
     yield from restored(session_golden_prior)
+
+
+@pytest.fixture
+def published_keys():
+    """Return a function that reads the key layout of a published network, kept outside the repository."""
+    folder = Path(os.environ.get("VQCNIR_INTEROP", Path(__file__).parents[2] / "shared/interop"))
+
+    def read(model: str) -> dict:
+        path = folder / f"{model}.keys.json"
+        if not path.is_file():
+            pytest.skip(f"no key layouts at {path} (VQCNIR_INTEROP names their folder)")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    return read
 
 
 @pytest.fixture

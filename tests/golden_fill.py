@@ -44,3 +44,15 @@ def golden_state_dict(net: nn.Module) -> dict[str, Tensor]:
 def golden_input(seed: int, shape: Sequence[int]) -> Tensor:
     """Return an input image of a golden case, in [0, 1)."""
     return torch.from_numpy(np.random.RandomState(seed).rand(*shape).astype(np.float32))
+
+
+def golden_blocky_input(seed: int, shape: Sequence[int], block: int = 32) -> Tensor:
+    """Return an input of the face networks' golden cases, in [0, 1): random blocks with a little noise.
+
+    Noise alone gives them nearly constant features, and ties between codes.
+    """
+    batch, channels, height, width = shape
+    random = np.random.RandomState(seed)
+    blocks = random.rand(batch, channels, height // block, width // block).astype(np.float32)
+    image = 0.9 * blocks.repeat(block, axis=2).repeat(block, axis=3) + 0.1 * random.rand(*shape).astype(np.float32)
+    return torch.from_numpy(image.astype(np.float32))

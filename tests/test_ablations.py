@@ -15,9 +15,10 @@ from test_networks import count, frozen_names
 import vqcnir_arch
 from vqcnir_arch.archs import VQCNIR
 from vqcnir_arch.archs.dbca import DBCA, BidirectionalCrossAttention, PaperWarp
-from vqcnir_arch.archs.enhancers import NAFBlock, ResBlock, SwinBlock
+from vqcnir_arch.archs.enhancers import NAFBlock, ResBlock
 from vqcnir_arch.archs.fusions import SKFF, Add, Concat, CrossAttention
 from vqcnir_arch.archs.layers import ResidualBlock
+from vqcnir_arch.archs.swin import SwinBlock
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models import VQRestorationModel
 from vqcnir_arch.options.check import check_options

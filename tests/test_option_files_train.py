@@ -1,4 +1,7 @@
-"""Every option file for training at the tests' size: a step with all of its losses, and a checkpoint there and back."""
+"""Option files that train VQGANPrior and VQCNIR, at the tests' size: a step with all losses, a checkpoint and back.
+
+Those of the other hosts are in test_host_options.py and beside it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from vqcnir_arch.options import check_options, read_options
 
 FOLDER = Path(__file__).parents[1] / "options"
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yml"))
-TRAINING = [name for name in FILES if "train" in read_options(FOLDER / name)]
+HERE = ("VQGANPrior", "VQCNIR")
+CONTENTS = {name: read_options(FOLDER / name) for name in FILES}
+TRAINING = [name for name, found in CONTENTS.items() if "train" in found and found["network_g"]["type"] in HERE]
 
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
 

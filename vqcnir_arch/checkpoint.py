@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import inspect
 import logging
 import os
@@ -22,7 +23,16 @@ from vqcnir_arch.registry import ARCH_REGISTRY
 WRAPPERS = ("params_ema", "params", "state_dict")
 PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.")
 SAFETENSORS = ".safetensors"
+LIGHTNING_CALLBACKS = (
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+)
+"""Classes that Lightning 1.0 writes into a checkpoint as the keys of its callbacks' states (DAEFR's `.ckpt` files)."""
 logger = logging.getLogger("basicsr")
+
+
+class StandIn:
+    """Empty class that stands for a name in a file; nothing of the named one is imported or run."""
 
 
 def existing_file(path: str | os.PathLike[str], what: str) -> Path:
@@ -58,7 +68,8 @@ def load_file(path: str | os.PathLike[str], what: str) -> Any:
     try:
         if path.suffix == SAFETENSORS:
             return load_safetensors(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(StandIn, name) for name in LIGHTNING_CALLBACKS]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{what} '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
     except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files
@@ -156,10 +167,11 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
         options = cls.published_options(shapes)
         if options is not None:
             return cls, options
-    for cls in own_networks():  # nearly a published one: say what it lacks
-        lacking = [key for key in cls.published_required if key not in shapes]
-        if 0 < len(lacking) < len(cls.published_required) / 2:
-            raise UserError(f"{name} looks like a published {cls.__name__} but misses {', '.join(lacking)}")
+    lacking = {cls: [p for p in cls.published_required if not fnmatch.filter(shapes, p)] for cls in own_networks()}
+    nearest_first = sorted(lacking, key=lambda cls: len(lacking[cls]) / len(cls.published_required))
+    closest = nearest_first[0]
+    if 0 < len(lacking[closest]) < len(closest.published_required) / 2:  # say what it lacks
+        raise UserError(f"{name} looks like a published {closest.__name__} but misses {', '.join(lacking[closest])}")
     first = ", ".join(list(state_dict)[:3])
     known = ", ".join(cls.__name__ for cls in own_networks())
     raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")
@@ -213,9 +225,10 @@ def load_network(
     return net.to(device).eval()
 
 
-def load_prior_network(path: str | os.PathLike[str]) -> VQNetwork:
-    """Load a checkpoint that must be a `VQGANPrior`, ours or published; same errors as `load_network`."""
+def load_prior_network(path: str | os.PathLike[str], expected: str = "VQGANPrior") -> VQNetwork:
+    """Load a checkpoint that must be an `expected` prior, ours or published; same errors as `load_network`."""
     net = load_network(path)
-    if type(net).__name__ != "VQGANPrior":
-        raise UserError(f"prior '{path}' is a {type(net).__name__}, expected a VQGANPrior")
+    if type(net).__name__ != expected or not net.is_prior:
+        kind = " that is no prior" if type(net).__name__ == expected else ""
+        raise UserError(f"prior '{path}' is a {type(net).__name__}{kind}, expected a {expected}")
     return net

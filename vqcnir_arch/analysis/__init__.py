@@ -63,6 +63,7 @@ def analyse(options: argparse.Namespace) -> str:
     from vqcnir_arch.analysis.regression_weights import RegressionWeights
     from vqcnir_arch.analysis.usage import Usage
     from vqcnir_arch.analysis.views import find_pairs, read_views
+    from vqcnir_arch.analysis.weight_maps import WeightMaps
 
     net, prior = load_probes(options)
     check_method(options.embedding)
@@ -73,7 +74,7 @@ def analyse(options: argparse.Namespace) -> str:
     pairs, count = find_pairs(options.data, options.gt, options.max_images)
     out = make_folder(options.out or Path(f"codebook_{Path(options.checkpoint).stem}"))
 
-    parts = [Usage(net, prior)]
+    parts = [Usage(net, prior), WeightMaps(net, prior)]
     parts += [Choice(net, prior)] if net else []
     parts += [Reconstruction(), Features(prior)] if prior else []
     parts += [AttentionMaps(net, options.query), RegressionWeights(net, options.seed)] if net else []

@@ -41,7 +41,21 @@ def vqcnir(net: nn.Module) -> dict[str, Edits]:
     return variants
 
 
-VARIANTS: dict[str, Callable[[nn.Module], dict[str, Edits]]] = {"VQCNIR": vqcnir}
+def code_grid_alone(inputs: tuple[Any, ...], output: list[Tensor]) -> list[Tensor]:
+    """Return the first of an encoder's features, that of the code grid."""
+    return output[:1]
+
+
+def swin_host(net: nn.Module) -> dict[str, Edits]:
+    """Return the variant of FeMaSR and AdaCode, not trained again: nothing is added to G's levels (SinCA figure 4)."""
+    return {"without features": {net.encoder: code_grid_alone}} if net.feature_fusion else {}
+
+
+VARIANTS: dict[str, Callable[[nn.Module], dict[str, Edits]]] = {
+    "VQCNIR": vqcnir,
+    "FeMaSR": swin_host,
+    "AdaCode": swin_host,
+}
 """By class of the network; the first variant of each is SinCA's: the input reaches the image as codes alone."""
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs import Codes, NearestCode, Quantizer
+from vqcnir_arch.archs import Codes, NearestCode, Quantizer, find_quantizers
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
 from vqcnir_arch.archs.quantizers.nearest_code import nearest_indices
@@ -37,11 +37,13 @@ class Run:
         image: the output, [1, 3, H·scale, W·scale].
         codes: what each quantizer saw and gave, of the padded image.
         cells: (height, width) of the part of each feature map that the image itself touches.
+        weights: what the network's `weight_predictor` gives, where it weighs several codebooks, without the padding.
     """
 
     image: Tensor
     codes: list[Codes]
     cells: list[tuple[int, int]]
+    weights: Tensor | None = None
 
     def rows(self, number: int, feature: Tensor) -> Tensor:
         """Return the vectors of a feature map [1, d, h, w] of quantizer `number` without the padding, [N, d]."""
@@ -71,7 +73,7 @@ class Probe:
 
     def __init__(self, net: VQNetwork, name: str) -> None:
         self.net, self.name = net, name
-        self.quantizers: dict[str, Quantizer] = {n: m for n, m in net.named_modules() if isinstance(m, Quantizer)}
+        self.quantizers = find_quantizers(net)
         if not self.quantizers:
             raise UserError(f"{name}: {type(net).__name__} has no codebook to analyse")
 
@@ -116,6 +118,9 @@ class Probe:
         with ExitStack() as hooks:
             for number, (name, quantizer) in enumerate(self.quantizers.items()):
                 hooks.enter_context(quantizer.register_forward_hook(record(name, number)))
+            maps: list[Tensor] = []
+            if isinstance(predictor := getattr(self.net, "weight_predictor", None), nn.Module):
+                hooks.enter_context(predictor.register_forward_hook(edit(lambda inputs, output: maps.append(output))))
             for module, replace in (edits or {}).items():
                 hooks.enter_context(module.register_forward_hook(edit(replace)))
             image = self.net(x)
@@ -124,7 +129,8 @@ class Probe:
             raise UserError(f"{self.name}: the forward pass does not call quantizer '{missing[0]}'")
         codes = [seen[name] for name in self.quantizers]
         padded = pad_bottom_right(x, self.net.size_multiple)  # as the network pads it inside (`padding: exact`)
-        return Run(image, codes, [touched_cells(x.shape[-2:], padded, c.output) for c in codes])
+        cells = [touched_cells(x.shape[-2:], padded, c.output) for c in codes]
+        return Run(image, codes, cells, crop_bottom_right(maps[0], *cells[0]) if maps else None)
 
 
 def truth_run(prior: Probe, gt: Tensor, net: VQNetwork | None, impose: Sequence[Tensor] | None = None) -> Run:

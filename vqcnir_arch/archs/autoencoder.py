@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from itertools import pairwise, zip_longest
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.archs.quantizers import Codes, Quantizer
+from vqcnir_arch.archs.quantizers import Codes, Quantizer, find_quantizers
 from vqcnir_arch.errors import UserError
 
 CHANNELS = (64, 128, 256, 256)
 """Published channels at f1, f2, f4 and f8."""
+logger = logging.getLogger("basicsr")
 
 
 class Encoder(nn.Module):
@@ -64,10 +66,11 @@ class Generator(nn.ModuleList):
             for before, after in pairwise(coarse_to_fine)
         )
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, skips: Sequence[Tensor] = ()) -> list[Tensor]:
+        """Return the features of all levels; `skips` are added to the coarsest ones, in this order."""
         levels = []
-        for stage in self:
-            x = stage(x)
+        for stage, skip in zip_longest(self, skips):
+            x = stage(x) if skip is None else stage(x) + skip
             levels.append(x)
         return levels
 
@@ -103,19 +106,70 @@ class VQAutoencoder(VQNetwork):
         (r"^semantic_head\.", "conv_semantic."),
     )
 
-    def build_autoencoder(
-        self, channels: list[int], quantizer: Quantizer, code_dim: int, res_blocks: int, norm_groups: int
+    prior_modules: ClassVar[tuple[str, ...]] = ("after_quant", "generator", "out_conv")
+    """Modules that belong to the prior and are frozen with it; the codebook is frozen in any case."""
+
+    def build_codec(
+        self, channels: list[int], res_blocks: int, norm_groups: int, encoder: Encoder | None = None
     ) -> None:
-        """Build the parts that the prior and the networks that start from it have in common, under the same names."""
+        """Build E, G and the output layer; `encoder` stands in the place of the prior's E."""
         if len(channels) < 2:
             raise UserError(f"channels needs an entry for f1 and one per halving, got {channels}")
         self.size_multiple = 2 ** (len(channels) - 1)
-        self.encoder = Encoder(channels, res_blocks, norm_groups)
+        self.encoder = encoder or Encoder(channels, res_blocks, norm_groups)
+        self.generator = Generator(channels, res_blocks, norm_groups)
+        self.out_conv = nn.Conv2d(channels[0], 3, 3, padding=1)
+
+    def build_autoencoder(
+        self,
+        channels: list[int],
+        quantizer: Quantizer,
+        code_dim: int,
+        res_blocks: int,
+        norm_groups: int,
+        encoder: Encoder | None = None,
+    ) -> None:
+        """Build the parts that the prior and the networks that start from it have in common, under the same names."""
+        self.build_codec(channels, res_blocks, norm_groups, encoder)
         self.before_quant = nn.Conv2d(channels[-1], code_dim, 1)
         self.quantizer = quantizer
         self.after_quant = nn.Conv2d(code_dim, channels[-1], 3, padding=1)
-        self.generator = Generator(channels, res_blocks, norm_groups)
-        self.out_conv = nn.Conv2d(channels[0], 3, 3, padding=1)
+
+    def start_from_prior(self, prior: str | None, freeze_prior: bool | None) -> None:
+        """Load the prior, if one is named, and freeze the codebook and, unless told otherwise, what is the prior's."""
+        if prior is not None:
+            self.load_prior(prior)
+        for quantizer in find_quantizers(self).values():
+            quantizer.codebook.requires_grad_(False)
+        if freeze_prior if freeze_prior is not None else prior is not None:
+            for name in self.prior_modules:
+                self.get_submodule(name).requires_grad_(False)
+
+    def starts_from_prior(self, name: str, tensor: Tensor) -> bool:
+        """Whether our tensor of this name starts from the prior's, given here."""
+        return True
+
+    def load_prior(self, path: str) -> None:
+        """Start E, before-quant, codebook, G, after-quant and output layer from a prior's checkpoint.
+
+        Raises:
+            UserError: the file is not a prior, or one of another size.
+        """
+        from vqcnir_arch.checkpoint import load_prior_network
+
+        prior = load_prior_network(path, self.prior_type)
+        own = self.state_dict()
+        tensors = {n: t for n, t in prior.state_dict().items() if n in own and self.starts_from_prior(n, t)}
+        tensors.pop("_extra_state")
+        clashes = [f"{n} {list(t.shape)} instead of {list(own[n].shape)}" for n, t in tensors.items()
+                   if t.shape != own[n].shape]  # fmt: skip
+        own_options = {n: self.options[n] for n in ("norm_groups", "res_blocks") if n in prior.options}
+        clashes += [f"{n} {prior.options[n]} instead of {v}" for n, v in own_options.items() if v != prior.options[n]]
+        if clashes:
+            raise UserError(f"prior '{path}' has other sizes than this network: {clashes[0]}, {len(clashes)} in all")
+        own.update(tensors)
+        super().load_state_dict(own)
+        logger.info("%s: %d tensors start from the prior %s", type(self).__name__, len(tensors), path)
 
     def big_blocks(self) -> list[nn.Module]:
         return [*self.encoder.stages, *self.generator]

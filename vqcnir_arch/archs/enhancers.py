@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.aiem import simple_gate
 from vqcnir_arch.archs.layers import LayerNorm2d
-from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ENHANCER_REGISTRY, register
 
@@ -60,42 +59,3 @@ class NAFBlock(nn.Module):
         x = x + self.beta * self.project1(u)
         u = simple_gate(self.expand2(self.norm2(x)))
         return x + self.gamma * self.project2(u)
-
-
-@register(ENHANCER_REGISTRY)
-class SwinBlock(nn.Module):
-    """SwinIR's layer: attention in windows, shifted by half a window in every second block; timm's implementation.
-
-    [B, C, H, W] to the same shape.
-
-    Args:
-        channels: C.
-        index: place of the block in its stack, which decides about the shift.
-        num_heads: attention heads.
-        window: height and width of a window.
-        mlp_ratio: hidden channels of the MLP over C.
-    """
-
-    def __init__(self, channels: int, index: int, num_heads: int = 8, window: int = 8, mlp_ratio: float = 4.0) -> None:
-        super().__init__()
-        from timm.models.swin_transformer import SwinTransformerBlock  # slow to import
-
-        if num_heads < 1 or channels % num_heads:
-            raise UserError(f"SwinBlock: num_heads {num_heads} does not divide {channels} channels")
-        self.window = window
-        self.block = SwinTransformerBlock(
-            channels,
-            input_resolution=(window, window),  # any other follows from the input
-            num_heads=num_heads,
-            window_size=window,
-            shift_size=window // 2 if index % 2 else 0,
-            mlp_ratio=mlp_ratio,
-            always_partition=True,
-            dynamic_mask=True,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        # timm pads after the shift, where its mask does not expect it: opposite edges would see each other
-        padded = pad_bottom_right(x, self.window)
-        padded = self.block(padded.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return crop_bottom_right(padded, *x.shape[-2:])

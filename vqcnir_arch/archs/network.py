@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import ARCH_REGISTRY, lookup
 
 EXTRA_STATE = "_extra_state"
 logger = logging.getLogger("basicsr")
@@ -49,17 +51,27 @@ class VQNetwork(nn.Module):
     scale: ClassVar[int] = 1
     is_prior: ClassVar[bool] = False
     """Whether it learns the codebook (stage I) instead of using it."""
+    prior_type: ClassVar[str] = "VQGANPrior"
+    """Network that `prior` must hold."""
+    default_quantizer: ClassVar[str] = "NearestCode"
+    """Type of the `quantizer` block that names none."""
     size_multiple: ClassVar[int] = 1
     """Height and width that `compute` takes are multiples of this."""
     published_size_multiple: ClassVar[int] = 64
+    fixed_size: int | None = None
+    """Height and width of every image, where the network takes one size alone."""
     runtime_options: ClassVar[tuple[str, ...]] = ("padding", "prior", "freeze_prior")
     """Options that say nothing about the tensors: two networks that differ only here load each other's checkpoints."""
+    start_options: ClassVar[tuple[str, ...]] = ("prior", "freeze_prior")
+    """Options that say where training starts and what it trains; no checkpoint carries them."""
     published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
     """(regular expression, replacement) pairs that turn one of our tensor names into the published one, in order."""
     published_required: ClassVar[tuple[str, ...]] = ()
-    """Published tensors from which `published_options` reads the options."""
+    """Published tensors from which `published_options` reads the options; `*` stands for anything."""
     published_dead: ClassVar[tuple[str, ...]] = ()
-    """Beginnings of the names of published tensors that the network does not use."""
+    """Beginnings of the names of published tensors that the network does not use; `*` stands for anything."""
+    listed_parts: ClassVar[tuple[str, ...]] = ()
+    """Blocks whose options may be lists: one value per level, or per codebook."""
 
     options: dict[str, Any]
     padding: str
@@ -71,17 +83,17 @@ class VQNetwork(nn.Module):
 
     def remember_options(self, arguments: dict[str, Any]) -> None:
         """Keep the constructor's options (`locals()` of the constructor) for the checkpoint, and check `padding`."""
-        self.padding = arguments["padding"]
+        self.padding = arguments.get("padding", "exact")
         if self.padding not in PADDING_RULES:
             raise UserError(f"padding '{self.padding}' is unknown (known: {', '.join(PADDING_RULES)})")
-        names = [n for n in inspect.signature(type(self)).parameters if n not in ("prior", "freeze_prior")]
+        names = [n for n in inspect.signature(type(self)).parameters if n not in self.start_options]
         self.options = self.complete_options({name: arguments[name] for name in names})
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Fill in the defaults of options that are missing, as in a file written before they existed."""
         parameters = inspect.signature(cls).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.name not in ("prior", "freeze_prior")}
+        defaults = {p.name: p.default for p in parameters if p.name not in cls.start_options}
         return {**defaults, **options}
 
     def forward(self, x: Tensor, **keywords: Any) -> Any:
@@ -97,8 +109,13 @@ class VQNetwork(nn.Module):
         if x.dim() != 4 or x.shape[1] != 3:
             raise UserError(f"{type(self).__name__} takes images as [B, 3, H, W], got {list(x.shape)}")
         height, width = x.shape[-2:]
+        if self.fixed_size is not None and (height, width) != (self.fixed_size, self.fixed_size):
+            raise UserError(
+                f"{type(self).__name__} takes images of {self.fixed_size}x{self.fixed_size} pixels alone, "
+                f"got {width}x{height}: align and resize the face first"
+            )
         # the published rule belongs to its test code: training crops are never padded by it
-        if self.padding == "published" and not self.training:
+        if self.padding == "published" and not self.training and self.fixed_size is None:
             x = pad_bottom_right(x, self.published_size_multiple, always=True)
         else:
             x = pad_bottom_right(x, self.size_multiple)
@@ -111,6 +128,26 @@ class VQNetwork(nn.Module):
     def compute(self, x: Tensor, **keywords: Any) -> Any:
         """Restore a batch whose size fits `size_multiple`; same contract as `forward`."""
         raise NotImplementedError
+
+    @classmethod
+    def builds_prior(cls, options: Mapping[str, Any]) -> bool:
+        """Whether these options build a prior."""
+        return cls.is_prior
+
+    @classmethod
+    def scale_of(cls, options: Mapping[str, Any]) -> int:
+        """Return the scale of the network that these options build."""
+        parameter = inspect.signature(cls).parameters.get("scale")
+        return 1 if parameter is None else options.get("scale", parameter.default)
+
+    def prior_options(self) -> dict[str, Any]:
+        """Return the options of the prior that this network can start from."""
+        known = inspect.signature(lookup(ARCH_REGISTRY, self.prior_type)).parameters
+        return {name: value for name, value in self.options.items() if name in known}
+
+    def adaptive_layer(self) -> nn.Conv2d:
+        """Return the layer at which `train: adaptive_gan_weight` compares gradients: the one that makes the image."""
+        return self.out_conv
 
     def big_blocks(self) -> list[nn.Module]:
         """Return the parts that `train: checkpoint_blocks` computes twice to hold less memory; none inside another."""
@@ -165,7 +202,7 @@ class VQNetwork(nn.Module):
                 state_dict[prefix + name] = state_dict.pop(published)
         own = {prefix + name for name in self.state_dict()}
         for dead in self.published_dead:
-            names = [n for n in state_dict if n.startswith(prefix + dead) and n not in own]
+            names = [n for n in state_dict if fnmatchcase(n, f"{prefix}{dead}*") and n not in own]
             for name in names:
                 del state_dict[name]
             if names:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs import aiem, dbca, enhancers, fusions  # noqa: F401  (importing them fills the registries)
+from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.errors import UserError
@@ -22,8 +21,6 @@ from vqcnir_arch.registry import (
     register,
     with_defaults,
 )
-
-logger = logging.getLogger("basicsr")
 
 
 def build_enhancer(options: dict[str, Any], channels: int) -> nn.Sequential:
@@ -134,8 +131,7 @@ class VQCNIR(VQAutoencoder):
         *VQAutoencoder.published_names,
     )
     published_dead = ("conv_semantic.", "vgg_feat_extractor.")
-    prior_modules = ("after_quant", "generator", "out_conv")
-    """Modules that belong to the prior and are frozen with it; the codebook is frozen in any case."""
+    listed_parts = ("fusion",)
 
     def __init__(
         self,
@@ -161,12 +157,7 @@ class VQCNIR(VQAutoencoder):
         self.enhancer = build_enhancer(enhancer, channels[-1])
         self.decoder = FusionDecoder(channels, fusion, norm_groups, upsample)
 
-        if prior is not None:
-            self.load_prior(prior)
-        self.quantizer.codebook.requires_grad_(False)
-        if freeze_prior if freeze_prior is not None else prior is not None:
-            for name in self.prior_modules:
-                self.get_submodule(name).requires_grad_(False)
+        self.start_from_prior(prior, freeze_prior)
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -183,28 +174,6 @@ class VQCNIR(VQAutoencoder):
             "enhancer": with_defaults(ENHANCER_REGISTRY, enhancer),
             "fusion": with_defaults(FUSION_REGISTRY, fusion),
         }
-
-    def load_prior(self, path: str) -> None:
-        """Start E, before-quant, codebook, G, after-quant and output layer from a prior's checkpoint.
-
-        Raises:
-            UserError: the file is not a prior, or one of another size.
-        """
-        from vqcnir_arch.checkpoint import load_prior_network
-
-        prior = load_prior_network(path)
-        own = self.state_dict()
-        tensors = {name: t for name, t in prior.state_dict().items() if name in own and isinstance(t, Tensor)}
-        tensors.pop("_extra_state")
-        clashes = [f"{n} {list(t.shape)} instead of {list(own[n].shape)}" for n, t in tensors.items()
-                   if t.shape != own[n].shape]  # fmt: skip
-        own_options = {n: self.options[n] for n in ("norm_groups", "res_blocks") if n in prior.options}
-        clashes += [f"{n} {prior.options[n]} instead of {v}" for n, v in own_options.items() if v != prior.options[n]]
-        if clashes:
-            raise UserError(f"prior '{path}' has other sizes than this network: {clashes[0]}, {len(clashes)} in all")
-        own.update(tensors)
-        super().load_state_dict(own)
-        logger.info("%s: %d tensors start from the prior %s", type(self).__name__, len(tensors), path)
 
     def big_blocks(self) -> list[nn.Module]:
         decoder = self.decoder

@@ -11,6 +11,7 @@ from basicsr.data.transforms import augment
 from basicsr.utils import img2tensor
 from pydantic import Field, PositiveInt
 
+from vqcnir_arch.data.codes import read_codes
 from vqcnir_arch.data.crops import ImageDataset, fresh_generator
 from vqcnir_arch.data.degradations import FACE_SETTINGS, Gray, degrade, face
 from vqcnir_arch.data.degradations.faces import full_size
@@ -54,6 +55,9 @@ class FaceDegradationOptions(LoaderOptions):
     use_hflip: bool = Field(True, description="flip left to right at random (training)")
     gray_prob: float = Field(0, ge=0, le=1, description="probability of a grey input; 0 in all published options")
     gt_gray: bool = Field(True, description="the ground truth of a grey input is grey, too")
+    codes: str | None = Field(
+        None, description="file of `vqcnir data codes` with the prior's codes of these faces: spares its encoder"
+    )
     seed: int = Field(0, ge=0, description="of the pairs in validation and test")
     max_images: PositiveInt | None = Field(None, description="take only so many images, for a quick validation")
 
@@ -66,6 +70,7 @@ class FaceDegradationDataset(ImageDataset):
       twice for `daefr_lq_codebook`;
     * `lq_large`: for `codeformer_stage3`, the same face degraded by stage II's heavier setting, while `lq` has stage
       III's lighter one; all three are flipped alike;
+    * `gt_codes`: with `codes`, the prior's codes of `gt`, [1, h, w] int64 (training);
     * `lq_path`, `gt_path`: the face's file, twice;
     * `name`: its path below the folder without ending, with the folder's name before it if there are several.
 
@@ -86,6 +91,7 @@ class FaceDegradationDataset(ImageDataset):
         self.pairs = SETTINGS[self.options.setting]
         self.paths = find_photos(self.options.dataroot, self.title)
         self.names = list(self.paths)[: self.options.max_images]
+        self.codes = read_codes(self.options.codes, self.names) if self.options.codes and self.is_train else None
         log_once_built(
             f"{self.title}: {len(self.names)} of {len(self.paths)} images of {self.options.dataroot}, "
             f"{self.options.setting}"
@@ -96,14 +102,16 @@ class FaceDegradationDataset(ImageDataset):
         path = self.paths[name]
         gt = self.read_face(path)
         if self.is_train:
-            gt = augment(gt, self.options.use_hflip, rotation=False)
+            gt, (is_flipped, *_) = augment(gt, self.options.use_hflip, rotation=False, return_status=True)
             rng = fresh_generator()
         else:
             rng = pair_generator(self.options.seed, name, 0)
         images = self.degraded(gt, rng)
-        tensors = img2tensor(list(images.values()), bgr2rgb=False)
+        tensors = dict(zip(images, img2tensor(list(images.values()), bgr2rgb=False), strict=True))
+        if self.codes is not None:
+            tensors["gt_codes"] = self.codes[name][int(is_flipped)][None].long()
         return {
-            **dict(zip(images, tensors, strict=True)),
+            **tensors,
             "lq_path": str(path),
             "gt_path": str(path),
             "name": name,

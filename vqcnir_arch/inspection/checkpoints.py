@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def dropped(net: VQNetwork, tensors: Mapping[str, Tensor]) -> list[str]:
     used = {name for own in net.state_dict() for name in (own, net.published_name(own))}
     lines = []
     for beginning in net.published_dead:
-        dead = [tensor for name, tensor in tensors.items() if name.startswith(beginning) and name not in used]
+        dead = [tensor for name, tensor in tensors.items() if fnmatchcase(name, f"{beginning}*") and name not in used]
         if dead:
             lines.append(f"dropped {len(dead)} dead tensors {beginning}* ({sum(t.numel() for t in dead):,} numbers)")
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,14 +12,13 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from vqcnir_arch.archs import VQGANPrior
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.speed import checkpoint_blocks
 from vqcnir_arch.models.vq_restoration_model import VQRestorationModel
 from vqcnir_arch.options.preflight import named, section
 from vqcnir_arch.options.unchecked import is_own_loss, model_class
-from vqcnir_arch.registry import ARCH_REGISTRY, LOSS_REGISTRY, build, optimizers
+from vqcnir_arch.registry import ARCH_REGISTRY, LOSS_REGISTRY, build, lookup, optimizers
 
 BYTES = 4  # of float32
 IMAGE_LOSSES = ("pixel_opt", "perceptual_opt")
@@ -134,10 +132,9 @@ def teacher_size(options: dict[str, Any], net: nn.Module) -> int:
     model = model_class(options)
     if not (model and issubclass(model, VQRestorationModel) and isinstance(net, VQNetwork)):
         return 0
-    if not any(options["train"].get(loss) for loss in model.own_losses):
+    if not any(options["train"].get(loss) for loss in model.own_losses) or hasattr(net, "target_codes"):
         return 0
-    known = inspect.signature(VQGANPrior).parameters
-    return size(VQGANPrior(**{name: value for name, value in net.options.items() if name in known}))
+    return size(lookup(ARCH_REGISTRY, net.prior_type)(**net.prior_options()))
 
 
 def state_share(key: str, block: dict[str, Any]) -> float:

@@ -118,3 +118,32 @@ class TokenCrossEntropyLoss(nn.Module):
     def forward(self, logits: Tensor, indices: Tensor) -> Tensor:
         """Compare the scores of all codes, [B, K, H, W], with the ground truth's codes, [B, H, W]."""
         return self.loss_weight * F.cross_entropy(logits, indices)
+
+
+@register(LOSS_REGISTRY)
+class ContrastLoss(nn.Module):
+    """Tell each degraded image's features from those of the other images in the batch: NT-Xent of SimCLR (AdaCode).
+
+    The two views of an image are its degraded and its clean version. Similarity of two feature maps: the cosine at
+    each position, mean over positions, over a temperature. In DDP each process compares its own batch.
+
+    Args:
+        temperature: what similarities are divided by.
+        loss_weight: weight of the loss.
+    """
+
+    def __init__(self, temperature: float = 0.5, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+
+    def forward(self, features: Tensor, target: Tensor) -> Tensor:
+        """Compare the features of B degraded images with those of their clean versions, both [B, C, H, W]."""
+        with torch.autocast(features.device.type, enabled=False):
+            views = at_least_float32(torch.cat((features, target.detach())))
+            views = F.normalize(views, dim=1).flatten(1)
+            positions = features.shape[2] * features.shape[3]
+            similarity = views @ views.t() / (positions * self.temperature)
+        itself = torch.eye(len(views), dtype=torch.bool, device=views.device)
+        partner = torch.arange(len(views), device=views.device).roll(len(features))
+        return self.loss_weight * F.cross_entropy(similarity.masked_fill(itself, -torch.inf), partner)

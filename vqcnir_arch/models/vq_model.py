@@ -12,7 +12,7 @@ from basicsr.models.sr_model import SRModel
 from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
-from vqcnir_arch.archs import Codes
+from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.parameters import parameter_counts, parameter_lines
 from vqcnir_arch.checkpoint import load_into, read_state_dict
@@ -30,9 +30,12 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
     Every loss is there when its block stands in `train:`. With a `gan_opt` there is a discriminator `network_d`.
     """
 
+    image_losses: tuple[str, ...] = ("pixel_opt", "perceptual_opt", "gan_opt")
     own_losses: tuple[str, ...] = ()
-    """Loss blocks of the subclass, beside `pixel_opt`, `perceptual_opt` and `gan_opt`."""
+    """Loss blocks of the subclass, beside those on the image."""
 
+    batch_names: tuple[str, ...] = ("lq", "gt")
+    """Attributes that hold the batch, and are split into micro-batches."""
     trains_prior = False
 
     # --- building ----------------------------------------------------------------------------------------------------
@@ -40,17 +43,24 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
     @classmethod
     def contradictions(cls, options: dict[str, Any]) -> list[str]:
         """Return what in an option file for training makes no sense for this model, one line each."""
-        train, network = options["train"], options["network_g"].get("type")
+        train = options["train"]
         losses = [key for key, block in train.items() if key.endswith("_opt") and block]
-        known = ("pixel_opt", "perceptual_opt", "gan_opt", *cls.own_losses)
+        known = (*cls.image_losses, *cls.own_losses)
         found = [
             f"train: {cls.__name__} has no loss '{key}'{nearest(key, known)}" for key in losses if key not in known
         ]
-        found += cls.unfit_network(network)
+        found += cls.unfit_network(options)
         if train.get("restart_unused_codes") and not cls.trains_prior:
             found.append(f"train: restart_unused_codes: {cls.__name__} trains no codebook, only stage I does")
         if not set(losses) - {"gan_opt"}:
             found.append("train: no loss but a GAN's: add at least pixel_opt")
+        for key in ("gan_start_iter", "adaptive_gan_weight"):
+            if train.get(key) and "gan_opt" not in losses:
+                found.append(f"train: {key}: there is no gan_opt")
+        if train.get("adaptive_gan_weight") and not {"pixel_opt", "perceptual_opt"} & set(losses):
+            found.append(
+                "train: adaptive_gan_weight needs pixel_opt or perceptual_opt, whose gradient it compares with"
+            )
         if "gan_opt" in losses:
             found += [
                 f"{name} is missing: train: gan_opt needs it"
@@ -60,17 +70,20 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
         return found
 
     @classmethod
-    def unfit_network(cls, name: str | None) -> list[str]:
-        """Return why this model cannot train the network of that name, if it cannot; unknown names aside."""
+    def unfit_network(cls, options: dict[str, Any]) -> list[str]:
+        """Return why this model cannot train the network of an option file, if it cannot; unknown names aside."""
+        block = options["network_g"]
+        name = block.get("type")
         if name not in names(ARCH_REGISTRY):
             return []
         network = lookup(ARCH_REGISTRY, name)
         if not (isinstance(network, type) and issubclass(network, VQNetwork)):
             return [f"network_g: {cls.__name__} cannot train {name}: it has no codebook"]
-        if network.is_prior != cls.trains_prior:
+        if network.builds_prior(block) != cls.trains_prior:
             kind = "a prior (stage I)" if cls.trains_prior else "a restoration network (stage II)"
             return [f"network_g: {cls.__name__} trains {kind}, not a {name}"]
-        return []
+        scale, of_data = network.scale_of(block), options.get("scale", 1)
+        return [] if scale == of_data else [f"scale: {of_data}, but network_g enlarges by {scale}"]
 
     def init_training_settings(self) -> None:
         contradictions = self.contradictions(self.opt)
@@ -90,27 +103,33 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
             self.net_g_ema.eval()
 
         self.losses = nn.ModuleDict()
-        for block in ("pixel_opt", "perceptual_opt", "gan_opt", *self.own_losses):
+        for block in (*self.image_losses, *self.own_losses):
             if train_opt.get(block):
                 self.losses[block] = build_loss(train_opt[block]).to(self.device)
         if "gan_opt" in self.losses:
             self.build_discriminator()
         self.net_d_iters = train_opt.get("net_d_iters", 1)
         self.net_d_init_iters = train_opt.get("net_d_init_iters", 0)
+        self.gan_start_iter = train_opt.get("gan_start_iter", 0)
+        self.adaptive_gan_weight = train_opt.get("adaptive_gan_weight")
 
         self.setup_optimizers()
         self.setup_schedulers()
-        self.code_usage = CodeUsage(self.get_bare_model(self.net_g).quantizer.codebook.shape[0])
+        quantizers = find_quantizers(self.get_bare_model(self.net_g))
+        self.code_usage = {name: CodeUsage(q.codebook.shape[0]) for name, q in quantizers.items()}
         self.log_what_trains()
 
     def build_discriminator(self) -> None:
-        self.net_d = self.model_to_device(build_network(self.opt["network_d"]))
+        self.net_d = self.model_to_device(self.new_discriminator())
         self.print_network(self.net_d)
         path = self.opt["path"]
         if path.get("pretrain_network_d") is not None:
             strict, key = path.get("strict_load_d", True), path.get("param_key_d", "params")
             self.load_network(self.net_d, path["pretrain_network_d"], strict, key)
         self.net_d.train()
+
+    def new_discriminator(self) -> nn.Module:
+        return build_network(self.opt["network_d"])
 
     def setup_optimizers(self) -> None:
         train_opt = self.opt["train"]
@@ -136,57 +155,78 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
 
     # --- optimising --------------------------------------------------------------------------------------------------
 
-    def generator_forward(self) -> tuple[Tensor, Codes, OrderedDict[str, Tensor]]:
+    def generator_forward(self) -> tuple[Tensor, Codes | MergedCodes, OrderedDict[str, Tensor]]:
         """Run the generator on the batch; return image, codes and the losses that are the subclass's own."""
         raise NotImplementedError
 
+    def begin_iteration(self, current_iter: int) -> None:
+        """Decide what an iteration computes: images or codes alone, with or without the GAN."""
+        self.with_image = True
+        self.with_gan = "gan_opt" in self.losses and current_iter > self.gan_start_iter
+
     def optimize_parameters(self, current_iter: int) -> None:
+        self.begin_iteration(current_iter)
         updates_g = current_iter % self.net_d_iters == 0 and current_iter > self.net_d_init_iters
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         with self.compile_errors():
             losses = self.generator_losses(updates_g)
-        if "gan_opt" in self.losses:
+        if self.with_gan:
             losses.update(self.discriminator_losses())
         self.log_dict = self.reduce_loss_dict(losses)
         stepping = [self.optimizer_g] if updates_g else []
-        if "gan_opt" in self.losses:
+        if self.with_gan:
             stepping.append(self.optimizer_d)
         if self.step(losses, *stepping) and self.ema_decay > 0:
             self.model_ema(decay=self.ema_decay)
 
     def generator_losses(self, updates_g: bool) -> dict[str, Tensor]:
         """Compute the generator's losses and, if it is updated, add their gradients; keep its output."""
-        with_gan = "gan_opt" in self.losses
-        if with_gan:
+        if self.with_gan:
             self.net_d.requires_grad_(False)
         parts, outputs = [], []
-        for _ in self.micro_batches("lq", "gt"):
+        for _ in self.micro_batches(*self.batch_names):
             with self.autocast():
                 output, codes, losses = self.generator_forward()
-                self.output = output.float()
-                if updates_g:
-                    for block, name in (("pixel_opt", "l_pix"), ("perceptual_opt", "l_percep")):
-                        if block in self.losses:
-                            losses[name] = self.image_loss(block)
-                    if with_gan:
-                        prediction = self.net_d(self.output).float()
-                        losses["l_g_gan"] = self.losses["gan_opt"](prediction, True, is_disc=False)
-            if codes.indices is not None:
-                self.code_usage.add(codes.indices)
+                if self.with_image:
+                    self.output = output.float()
+                    outputs.append(self.output.detach())
+                    if updates_g:
+                        losses.update(self.losses_of_image())
+            for usage, of_codebook in zip(self.code_usage.values(), codes.per_codebook, strict=True):
+                if of_codebook.indices is not None:
+                    usage.add(of_codebook.indices)
             if updates_g:
                 self.backward(sum(losses.values()))
             parts.append({name: loss.detach() for name, loss in losses.items()})
-            outputs.append(self.output.detach())
-        self.output = torch.cat(outputs)
+        if self.with_image:
+            self.output = torch.cat(outputs)
         return mean_of(parts)
 
-    def image_loss(self, block: str) -> Tensor:
-        """Compare output and ground truth; BasicSR's PerceptualLoss gives (perceptual, style), either may be None."""
-        loss = self.losses[block](self.output, self.gt)
-        if isinstance(loss, tuple):
-            loss = sum(part for part in loss if part is not None)
-        return loss
+    def losses_of_image(self) -> dict[str, Tensor]:
+        """Return the losses of the restored images."""
+        layer = self.get_bare_model(self.net_g).adaptive_layer() if self.adaptive_gan_weight else None
+        return self.losses_between(self.output, self.gt, getattr(self, "net_d", None), layer)
+
+    def losses_between(
+        self, output: Tensor, target: Tensor, net_d: nn.Module | None, layer: nn.Conv2d | None
+    ) -> dict[str, Tensor]:
+        """Compare images with their targets, and let the discriminator judge them; `layer` is for the adaptive weight.
+
+        BasicSR's PerceptualLoss gives (perceptual, style), either may be None.
+        """
+        found = {}
+        for block, name in (("pixel_opt", "l_pix"), ("perceptual_opt", "l_percep")):
+            if block in self.losses:
+                loss = self.losses[block](output, target)
+                found[name] = sum(part for part in loss if part is not None) if isinstance(loss, tuple) else loss
+        if self.with_gan:
+            loss = self.losses["gan_opt"](net_d(output).float(), True, is_disc=False)
+            if self.adaptive_gan_weight:
+                unweighted = loss / self.losses["gan_opt"].loss_weight
+                loss = loss * gradient_ratio(sum(found.values()), unweighted, layer.weight, self.adaptive_gan_weight)
+            found["l_g_gan"] = loss
+        return found
 
     def discriminator_losses(self) -> dict[str, Tensor]:
         """Hinge (or other) loss on real, then on restored images; their gradients are added."""
@@ -212,9 +252,19 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
 
     def get_current_log(self) -> dict[str, float]:
         """What `SafeTraining` logs, and codebook usage and perplexity since the last time the log was asked for."""
-        return {**super().get_current_log(), **self.code_usage.read()}
+        log = dict(super().get_current_log())
+        for codebook, usage in self.code_usage.items():
+            ending = f"_{codebook}" if len(self.code_usage) > 1 else ""
+            log |= {name + ending: value for name, value in usage.read().items()}
+        return log
 
     def save(self, epoch: int, current_iter: int) -> None:
         if hasattr(self, "net_d"):  # first: the training state, which super() writes, must be the last file
             self.save_network(self.net_d, "net_d", current_iter)
         super().save(epoch, current_iter)
+
+
+def gradient_ratio(others: Tensor, gan: Tensor, weight: Tensor, largest: float) -> Tensor:
+    """Return ‖∇ others‖ / ‖∇ gan‖ at a layer's weight, at most `largest`: VQGAN's adaptive weight of the GAN loss."""
+    of_others, of_gan = (torch.autograd.grad(loss, weight, retain_graph=True)[0] for loss in (others, gan))
+    return (of_others.norm() / (of_gan.norm() + 1e-4)).clamp(0, largest).detach()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqcnir_arch.archs import Codes
+from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
 from vqcnir_arch.models.code_usage import CodeUsage
 from vqcnir_arch.models.vq_model import VQModel
 from vqcnir_arch.registry import MODEL_REGISTRY, register
@@ -16,7 +16,7 @@ from vqcnir_arch.registry import MODEL_REGISTRY, register
 
 @register(MODEL_REGISTRY)
 class VQPriorModel(VQModel):
-    """Trains a `VQGANPrior` to reconstruct clean images (VQCNIR supplement eq. 6).
+    """Trains a prior to reconstruct clean images (VQCNIR supplement eq. 6): `VQGANPrior`, or `AdaCode` in stage 2.
 
     Loss blocks in `train:`: `pixel_opt`, `codebook_opt`, `perceptual_opt`, `gan_opt`, `semantic_opt`. The input is the
     data set's `gt` where it has one, so a paired data set serves too.
@@ -34,13 +34,16 @@ class VQPriorModel(VQModel):
             found.append("train: codebook_opt is missing: without it the codebook does not train")
         if options["train"].get("semantic_opt") and not options["network_g"].get("semantic_dim"):
             found.append("train: semantic_opt needs the semantic head: set network_g: semantic_dim: 512")
+        network = options["network_g"]
+        if options["train"].get("restart_unused_codes") and network.get("stage") == 2:
+            found.append(f"train: restart_unused_codes: {network.get('type')} trains no codebook in stage 2")
         return found
 
     def init_training_settings(self) -> None:
         super().init_training_settings()
-        codebook = self.get_bare_model(self.net_g).quantizer.codebook
         self.restart_every = self.opt["train"].get("restart_unused_codes", 0)
-        self.usage_since_restart = CodeUsage(codebook.shape[0])
+        sizes = [len(quantizer.codebook) for quantizer in find_quantizers(self.get_bare_model(self.net_g)).values()]
+        self.usage_since_restart = CodeUsage(sizes[0])
 
     def optimize_parameters(self, current_iter: int) -> None:
         super().optimize_parameters(current_iter)
@@ -81,12 +84,13 @@ class VQPriorModel(VQModel):
         self.gt = data.get("gt", data["lq"]).to(self.device)
         self.lq = self.gt
 
-    def generator_forward(self) -> tuple[Tensor, Codes, OrderedDict[str, Tensor]]:
+    def generator_forward(self) -> tuple[Tensor, Codes | MergedCodes, OrderedDict[str, Tensor]]:
         output, codes = self.net_g(self.gt, return_codes=True)
         if self.restart_every:
             self.codes = codes
             self.usage_since_restart.add(codes.indices)
-        losses = OrderedDict(l_codebook=self.losses["codebook_opt"](codes.features, codes.quantized))
+        parts = [self.losses["codebook_opt"](c.features, c.quantized) for c in codes.per_codebook]
+        losses = OrderedDict(l_codebook=sum(parts))
         if "semantic_opt" in self.losses:
             losses["l_semantic"] = self.losses["semantic_opt"](codes.semantic, self.gt)
         return output, codes, losses

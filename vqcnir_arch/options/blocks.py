@@ -105,7 +105,7 @@ def check_network(findings: list[str], block: Any, where: str) -> dict[str, Any]
         if not isinstance(inner, dict) or inner == {"type": "none"}:
             continue  # what is no mapping has its finding from the network's signature
         place = f"{where}: {part}"
-        if part == "fusion":
+        if part in target.listed_parts:
             check_levels(findings, registry, inner, place, decided)
         else:
             checked[part] = check_block(findings, registry, inner, place, decided, more)
@@ -115,7 +115,7 @@ def check_network(findings: list[str], block: Any, where: str) -> dict[str, Any]
 def check_levels(
     findings: list[str], registry: Registry, block: dict[str, Any], where: str, decided: tuple[str, ...]
 ) -> None:
-    """Check a block whose options may be lists of one value per level: the type holds for each of them."""
+    """Check a block whose options may be lists of one value per level or codebook: the type holds for each of them."""
     for i in range(max((len(v) for v in block.values() if isinstance(v, list)), default=1)):
         level = {k: v[min(i, len(v) - 1)] if isinstance(v, list) and v else v for k, v in block.items()}
         found: list[str] = []

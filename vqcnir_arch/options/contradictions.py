@@ -10,7 +10,17 @@ from vqcnir_arch.errors import nearest
 from vqcnir_arch.options.schema import TrainSection
 from vqcnir_arch.options.sections import mapping
 
-OWN_SWITCHES = ("amp", "channels_last", "compile", "grad_accumulation", "checkpoint_blocks", "restart_unused_codes")
+OWN_SWITCHES = (
+    "amp",
+    "channels_last",
+    "compile",
+    "grad_accumulation",
+    "checkpoint_blocks",
+    "restart_unused_codes",
+    "gan_start_iter",
+    "adaptive_gan_weight",
+    "fidelity_schedule",
+)
 
 
 def training_contradictions(options: dict[str, Any]) -> list[str]:

@@ -51,7 +51,7 @@ def reference() -> str:
         lines += ["", f"## {title}", "", *fields(section)]
     lines += ["", "## Loss blocks of the models (`train:`)", "", "| model | blocks |", "|---|---|"]
     for name, model in own(MODEL_REGISTRY):
-        blocks = ("pixel_opt", "perceptual_opt", "gan_opt", *model.own_losses)
+        blocks = (*model.image_losses, *model.own_losses)
         lines.append(f"| {name} | {', '.join(f'`{block}`' for block in blocks)} |")
     lines += ["", "## Data sets (`datasets:`)"]
     for name, dataset in own(DATASET_REGISTRY):

@@ -42,6 +42,19 @@ class TrainSection(Section):
     ema_decay: float = Field(0, ge=0, lt=1, description="decay of the averaged copy of network_g, 0 for none")
     net_d_iters: PositiveInt = Field(1, description="network_g is updated every so many iterations")
     net_d_init_iters: NonNegativeInt = Field(0, description="iterations in which network_d trains alone")
+    gan_start_iter: NonNegativeInt = Field(
+        0, description="iterations before the GAN begins: until then neither its loss nor network_d trains"
+    )
+    adaptive_gan_weight: PositiveFloat | None = Field(
+        None,
+        description="multiply network_g's GAN loss by the ratio of the image losses' gradient to its own at the last "
+        "layer, at most by this (CodeFormer 1, DAEFR 10000); ~ for never",
+    )
+    fidelity_schedule: list[dict[str, Any]] | None = Field(
+        None,
+        description="CodeFormer's stage III, phases in order: {until: iteration, w: fidelity weight, image_every: n}; "
+        "every n-th iteration restores lq, the others train the codes on lq_large alone (n = 0: all of them)",
+    )
     restart_unused_codes: NonNegativeInt = Field(
         0, description="stage I: every so many iterations restart codes that nothing chose since, 0 for never (ours)"
     )

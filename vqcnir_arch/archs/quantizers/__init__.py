@@ -4,7 +4,7 @@ One module per quantizer; all are chosen by `quantizer: {type: ...}` and have th
 """
 
 from vqcnir_arch.archs.quantizers.attention import SinCAAttention
-from vqcnir_arch.archs.quantizers.base import Codes, Quantizer
+from vqcnir_arch.archs.quantizers.base import Codes, MergedCodes, Quantizer, find_quantizers
 from vqcnir_arch.archs.quantizers.code_prediction import CodePrediction
 from vqcnir_arch.archs.quantizers.cross_attention import CrossAttention
 from vqcnir_arch.archs.quantizers.nearest_code import NearestCode
@@ -16,10 +16,12 @@ __all__ = [
     "CodePrediction",
     "Codes",
     "CrossAttention",
+    "MergedCodes",
     "NearestCode",
     "Quantizer",
     "SelfAttention",
     "SinCA",
     "SinCAAttention",
     "VectorRegression",
+    "find_quantizers",
 ]

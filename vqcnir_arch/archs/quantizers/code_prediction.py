@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.quantizers.attention import FeatureSelfAttention, SinCAAttention
 from vqcnir_arch.archs.quantizers.base import Codes, Quantizer
+from vqcnir_arch.archs.quantizers.code_transformer import CodeTransformer
 from vqcnir_arch.archs.quantizers.transformer import FeatureTransformer
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.registry import QUANTIZER_REGISTRY, register
@@ -25,8 +26,11 @@ class CodePrediction(Quantizer):
 
     Args:
         codebook_size, code_dim: as `Quantizer`.
-        attention: layers of the transformer, `SinCA` or `SelfAttention`.
-        depth, num_heads, expansion, fusion: as `SinCA`.
+        attention: layers of the transformer, `SinCA` or `SelfAttention`; or `CodeFormer`, the published transformer of
+            CodeFormer and DAEFR and their default.
+        depth, num_heads: as `SinCA`.
+        expansion, fusion: as `SinCA`; `CodeFormer` reads neither.
+        tokens: positions of the feature map, for `CodeFormer` alone; the face networks know theirs.
     """
 
     gives = "logits"
@@ -35,17 +39,26 @@ class CodePrediction(Quantizer):
         self,
         codebook_size: int,
         code_dim: int,
-        attention: Literal["SinCA", "SelfAttention"] = "SinCA",
+        attention: Literal["SinCA", "SelfAttention", "CodeFormer"] = "SinCA",
         depth: int = 9,
         num_heads: int = 8,
         expansion: float = 2.66,
         fusion: Literal["concat", "none"] = "concat",
+        tokens: int | None = None,
     ) -> None:
         super().__init__(codebook_size, code_dim)
-        if attention not in ATTENTIONS:
-            raise UserError(f"CodePrediction: unknown attention '{attention}'{nearest(attention, ATTENTIONS)}")
-        self.transformer = FeatureTransformer(ATTENTIONS[attention], code_dim, depth, num_heads, expansion, fusion)
-        self.classify = nn.Linear(code_dim, codebook_size, bias=False)
+        width = code_dim
+        if attention == "CodeFormer":
+            if tokens is None:
+                raise UserError("CodePrediction: attention 'CodeFormer' needs 'tokens', the feature map's positions")
+            self.transformer = CodeTransformer(code_dim, depth, num_heads, tokens)
+            width = self.transformer.width
+        elif attention in ATTENTIONS:
+            self.transformer = FeatureTransformer(ATTENTIONS[attention], code_dim, depth, num_heads, expansion, fusion)
+        else:
+            known = nearest(attention, [*ATTENTIONS, "CodeFormer"])
+            raise UserError(f"CodePrediction: unknown attention '{attention}'{known}")
+        self.classify = nn.Linear(width, codebook_size, bias=False)
 
     def forward(self, features: Tensor) -> Codes:
         tokens = self.transformer(features, self.codebook).permute(0, 2, 3, 1)

@@ -21,6 +21,13 @@ def nearest_indices(features: Tensor, codebook: Tensor) -> Tensor:
         return distances.argmin(1)
 
 
+def nearest_codes(features: Tensor, quantizer: Quantizer) -> Codes:
+    """Replace each of [B, d, H, W] features by the nearest code of a quantizer, whatever that one does itself."""
+    batch, dim, height, width = features.shape
+    rows = features.permute(0, 2, 3, 1).reshape(-1, dim)
+    return quantizer.choose(features, nearest_indices(rows, quantizer.codebook).view(batch, height, width))
+
+
 @register(QUANTIZER_REGISTRY)
 class NearestCode(Quantizer):
     """Replace each feature by its nearest code; gradients pass straight through. VQCNIR eq. 1."""
@@ -28,6 +35,4 @@ class NearestCode(Quantizer):
     gives = "codes"
 
     def forward(self, features: Tensor) -> Codes:
-        batch, dim, height, width = features.shape
-        rows = features.permute(0, 2, 3, 1).reshape(-1, dim)
-        return self.choose(features, nearest_indices(rows, self.codebook).view(batch, height, width))
+        return nearest_codes(features, self)

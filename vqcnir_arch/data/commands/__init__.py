@@ -10,6 +10,7 @@ VERBS = {
     "synth": Verb("data.commands.synth:main", "SHARP_DIR OUT_DIR --recipe NAME", "make pairs from sharp photographs"),
     "crop": Verb("data.commands.crop:main", "DIR --out DIR [--folders A B]", "cut images into sub-images"),
     "lmdb": Verb("data.commands.lmdb:main", "DIR [--folders A B]", "put images into BasicSR's LMDBs"),
+    "codes": Verb("data.commands.codes:main", "DIR -w PRIOR -o FILE", "a prior's codes of faces, for training"),
     "check": Verb("data.commands.check:main", "NAME DIR [--quick]", "compare a data set with what was published"),
 }
 

@@ -1,0 +1,101 @@
+"""The two priors that DAEFR associates: of clean and of degraded faces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS
+from vqcnir_arch.archs.face_vqgan_prior_arch import FaceVQGANPrior
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.quantizers import Codes
+from vqcnir_arch.registry import ARCH_REGISTRY, register
+
+PUBLISHED = {"hq": "vqvae.", "lq": "vqvae_LQ."}
+FIRST_SCALE = math.log(1 / 0.07)
+
+
+class AssociatedCodes(NamedTuple):
+    """Codes of clean and degraded faces, in this order, and what their features' cosines are multiplied by, exp(s)."""
+
+    per_codebook: tuple[Codes, Codes]
+    scale: Tensor
+
+
+@register(ARCH_REGISTRY)
+class AssociatedPriors(VQNetwork):
+    """Two `FaceVQGANPrior`s of flavour `daefr` in one network, so that one checkpoint holds both, as the published one.
+
+    Args:
+        channels, codebook_size, code_dim, norm_groups, padding: as `FaceVQGANPrior`.
+        hq_prior, lq_prior: their checkpoints, ours or published, to start from.
+        train_scale: let s train. In the published code it is a parameter that no optimiser has.
+
+    Source: DAEFR (ICLR 2024) section 3.2.
+    """
+
+    is_prior = True
+    runtime_options = ("padding", "hq_prior", "lq_prior", "train_scale")
+    start_options = ("hq_prior", "lq_prior", "train_scale")
+    published_required = ("vqvae.encoder.conv_in.weight", "vqvae_LQ.encoder.conv_in.weight")
+    published_dead = ("loss.", "loss_LQ.")
+
+    def __init__(
+        self,
+        channels: Sequence[int] = FACE_CHANNELS,
+        codebook_size: int = 1024,
+        code_dim: int = 256,
+        norm_groups: int = 32,
+        hq_prior: str | None = None,
+        lq_prior: str | None = None,
+        train_scale: bool = True,
+        padding: str = "exact",
+    ) -> None:
+        super().__init__()
+        channels = list(channels)
+        self.remember_options(locals())
+        sizes = {name: value for name, value in self.options.items() if name != "padding"}
+        self.hq = FaceVQGANPrior(flavour="daefr", **sizes)
+        self.lq = FaceVQGANPrior(flavour="daefr", **sizes)
+        self.size_multiple = self.hq.size_multiple
+        self.logit_scale = nn.Parameter(torch.tensor(FIRST_SCALE), requires_grad=train_scale)
+        for prior, path in ((self.hq, hq_prior), (self.lq, lq_prior)):
+            if path is not None:
+                from vqcnir_arch.checkpoint import load_into, load_prior_network
+
+                load_into(prior, load_prior_network(path, "FaceVQGANPrior").state_dict(), f"prior '{path}'")
+
+    def compute(self, x: Tensor, lq: Tensor | None = None, return_codes: bool = False) -> Any:
+        """Reconstruct clean faces.
+
+        Args:
+            x: [B, 3, H, W], clean faces.
+            lq: their degraded versions. With them the batch of 2B reconstructions is clean faces, then degraded ones.
+            return_codes: give (images, `AssociatedCodes`); needs `lq`.
+        """
+        if lq is None:
+            return self.hq(x)
+        images, codes = zip(self.hq(x, return_codes=True), self.lq(lq, return_codes=True), strict=True)
+        images = torch.cat(images)
+        return (images, AssociatedCodes(codes, self.logit_scale.exp())) if return_codes else images
+
+    def big_blocks(self) -> list[nn.Module]:
+        return [*self.hq.big_blocks(), *self.lq.big_blocks()]
+
+    def published_name(self, name: str) -> str:
+        domain, _, rest = name.partition(".")
+        if domain not in PUBLISHED:
+            return name
+        return PUBLISHED[domain] + self.hq.published_name(rest).removeprefix(PUBLISHED["hq"])
+
+    @classmethod
+    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
+        clean = {name: shape for name, shape in shapes.items() if not name.startswith(PUBLISHED["lq"])}
+        options = FaceVQGANPrior.published_options(clean) if len(clean) < len(shapes) else None
+        if options is None or options["flavour"] != "daefr":
+            return None
+        return {name: value for name, value in options.items() if name != "flavour"}

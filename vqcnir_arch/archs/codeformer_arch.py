@@ -1,0 +1,180 @@
+"""CodeFormer: face restoration by predicting the codes of a clean face (NeurIPS 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.face_autoencoder import (
+    CODE_PREDICTION_NAMES,
+    CODEFORMER_STACKS,
+    FACE_CHANNELS,
+    FaceAutoencoder,
+    codeformer_channels,
+    to_unit,
+)
+from vqcnir_arch.archs.layers import ResidualBlock
+from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
+
+ADAIN_EPS = 1e-5
+
+
+def adaptive_instance_norm(x: Tensor, style: Tensor) -> Tensor:
+    """Give every channel of `x` the mean and the standard deviation of `style`'s, both [B, C, H, W]."""
+    std, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
+    style_std, style_mean = torch.std_mean(style, dim=(2, 3), keepdim=True)
+    scale = ((style_std.square() + ADAIN_EPS) / (std.square() + ADAIN_EPS)).sqrt()
+    return (x - mean) * scale + style_mean
+
+
+def branch(channels: int) -> nn.Sequential:
+    """Return two convolutions, C to C, that predict a scale or a shift."""
+    convs = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)]
+    return nn.Sequential(convs[0], nn.LeakyReLU(0.2), convs[1])
+
+
+class ControllableFusion(nn.Module):
+    """Controllable feature transformation of CodeFormer (section 3.3): F_d + w · (α ⊙ F_d + β).
+
+    α and β come from the encoder's feature F_e and the generator's F_d of one level, both [B, C, H, W].
+    """
+
+    def __init__(self, channels: int, norm_groups: int) -> None:
+        super().__init__()
+        self.encode = ResidualBlock(2 * channels, channels, norm_groups)
+        self.scale = branch(channels)
+        self.shift = branch(channels)
+
+    def forward(self, encoded: Tensor, decoded: Tensor, w: float | Tensor) -> Tensor:
+        both = self.encode(torch.cat((encoded, decoded), dim=1))
+        return decoded + w * (decoded * self.scale(both) + self.shift(both))
+
+
+@register(ARCH_REGISTRY)
+class CodeFormer(FaceAutoencoder):
+    """Restores aligned faces: a transformer predicts the codes, w sets how much of the input's detail is added.
+
+    Default sizes are the published ones (94,112,707 parameters). It takes images of `image_size` alone, for the
+    transformer's position embedding. The codebook never has a gradient here.
+
+    Args:
+        channels, codebook_size, code_dim, norm_groups: as `FaceVQGANPrior`; equal to those of the prior.
+        quantizer: `{type: CodePrediction}` as published, or `{type: SinCA | VectorRegression | CrossAttention |
+            SelfAttention | NearestCode}` with that quantizer's options; for `CodePrediction`, `attention: CodeFormer`
+            is the published transformer.
+        image_size: height and width of the images.
+        w: fidelity weight where a call gives none: 0 is the codes alone, 1 adds the input's detail in full.
+        adain: in eval mode, where a call does not say: give the quantizer's output the mean and standard deviation of
+            its input, channel by channel, as the published inference does. Training never does.
+        prior: checkpoint of a `FaceVQGANPrior` of flavour `codeformer` (ours or the published one) to start from.
+        freeze_prior: freeze codebook and G; default: whether `prior` is given.
+
+    Source: CodeFormer (NeurIPS 2022) sections 3.2 and 3.3; quantizers: SinCA appendix A.
+    """
+
+    runtime_options = ("w", "adain", "prior", "freeze_prior")
+    published_stacks = CODEFORMER_STACKS
+    published_names = (
+        *CODE_PREDICTION_NAMES,
+        (r"^quantizer\.codebook$", "quantize.embedding.weight"),
+        (r"\.encode\.skip\.", ".encode.conv_out."),
+        (r"\.encode\.", ".encode_enc."),
+    )
+    published_required = (
+        "position_emb",
+        "feat_emb.weight",
+        "ft_layers.0.norm1.weight",
+        "idx_pred_layer.1.weight",
+        "quantize.embedding.weight",
+        "encoder.blocks.0.weight",
+        "generator.blocks.0.weight",
+    )
+
+    def __init__(
+        self,
+        channels: Sequence[int] = FACE_CHANNELS,
+        codebook_size: int = 1024,
+        code_dim: int = 256,
+        norm_groups: int = 32,
+        quantizer: dict[str, Any] | None = None,
+        image_size: int = 512,
+        w: float = 0.5,
+        adain: bool = True,
+        prior: str | None = None,
+        freeze_prior: bool | None = None,
+    ) -> None:
+        super().__init__()
+        channels = list(channels)
+        self.remember_options(locals())
+        self.fixed_size = image_size
+        self.w, self.adain = w, adain
+        built = build(QUANTIZER_REGISTRY, self.options["quantizer"], codebook_size=codebook_size, code_dim=code_dim)
+        self.build_autoencoder(channels, built, norm_groups, "codeformer")
+        # one per level but the finest and the coarsest, by the level's number
+        levels = range(1, len(channels) - 1)
+        self.fusions = nn.ModuleDict({str(i): ControllableFusion(channels[i], norm_groups) for i in levels})
+        self.start_from_prior(prior, freeze_prior)
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return cls.complete_quantizer(super().complete_options(options))
+
+    def compute(
+        self,
+        x: Tensor,
+        w: float | Tensor | None = None,
+        adain: bool | None = None,
+        return_codes: bool = False,
+        decode: bool = True,
+    ) -> Any:
+        """Restore faces.
+
+        Args:
+            x: [B, 3, image_size, image_size].
+            w: fidelity weight: a number, a tensor without axes, or one value per image [B]; None: the option. A
+                number 0 skips the fusion; a tensor never does, so that an exported network has it as an input.
+            adain: None: the option in eval mode, no in training mode.
+            return_codes: give (image, codes).
+            decode: without, give (None, codes): stage II needs no image.
+        """
+        feature, levels = self.encoder(x * 2 - 1, return_levels=True)
+        codes = self.quantizer(feature)
+        if not decode:
+            return None, codes
+        # predicted codes pass no gradient to the encoder, unlike DAEFR's
+        output = codes.output.detach() if self.quantizer.gives == "logits" else codes.output
+        if self.adain and not self.training if adain is None else adain:
+            output = adaptive_instance_norm(output, feature)
+        w = self.w if w is None else w
+        if isinstance(w, Tensor):
+            w = w.reshape(-1, 1, 1, 1)
+
+        def fuse(level: int, decoded: Tensor) -> Tensor:
+            if str(level) not in self.fusions:
+                return decoded
+            return self.fusions[str(level)](levels[level].detach(), decoded, w)
+
+        image = to_unit(self.generator(output, fuse if isinstance(w, Tensor) or w != 0 else None))
+        return (image, codes) if return_codes else image
+
+    def adaptive_layer(self) -> nn.Conv2d:
+        return self.fusions["1"].shift[-1]  # the generator is frozen: the last layer that trains
+
+    def big_blocks(self) -> list[nn.Module]:
+        return [*super().big_blocks(), *self.fusions.values()]
+
+    def published_name(self, name: str) -> str:
+        if not name.startswith("fusions."):
+            return super().published_name(name)
+        _, level, rest = name.split(".", 2)
+        return super().published_name(f"fuse_convs_dict.{self.fixed_size >> int(level)}.{rest}")
+
+    @classmethod
+    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
+        channels = codeformer_channels(shapes)
+        if channels is None or "position_emb" not in shapes:
+            return None
+        return cls.transformer_options(shapes, channels, shapes["quantize.embedding.weight"])

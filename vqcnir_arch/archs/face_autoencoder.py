@@ -1,0 +1,285 @@
+"""The parts that the face networks share: encoder, generator, and the two published ways to name their tensors."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.face_layers import Downsample, SpatialAttention
+from vqcnir_arch.archs.layers import ResidualBlock, Upsample, group_norm
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.quantizers import Quantizer
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import QUANTIZER_REGISTRY, with_defaults
+
+FACE_CHANNELS = (64, 128, 128, 256, 256, 512)
+"""Published channels at f1, f2, f4, f8, f16 and f32."""
+FLAVOURS = ("codeformer", "daefr")
+ENCODER_BLOCKS = 2
+GENERATOR_BLOCKS = {"codeformer": 2, "daefr": 3}
+
+CODEFORMER_STACKS = {"encoder": "encoder", "generator": "generator"}
+DAEFR_STACKS = {"encoder": "vqvae.encoder", "generator": "vqvae.decoder"}
+DAEFR_NAMES = ((r"^before_quant\.", "vqvae.quant_conv."), (r"^after_quant\.", "vqvae.post_quant_conv."))
+LEAVES = (("^query\\.", "q."), ("^key\\.", "k."), ("^value\\.", "v."), ("^project\\.", "proj_out."))
+CODEFORMER_LEAVES = (*LEAVES, ("^skip\\.", "conv_out."))
+DAEFR_LEAVES = (*LEAVES, ("^skip\\.", "nin_shortcut."), ("^norm\\.", "norm1."), ("^query_norm\\.", "norm2."))
+DAEFR_PARTS = (
+    (r"middle_block0", "mid.block_1"),
+    (r"middle_attention", "mid.attn_1"),
+    (r"middle_block1", "mid.block_2"),
+    (r"_block(\d+)", r".block.\1"),
+    (r"_attention(\d+)", r".attn.\1"),
+    (r"_down", ".downsample"),
+    (r"_up", ".upsample"),
+)
+
+CODE_PREDICTION_NAMES = (
+    (r"^quantizer\.transformer\.position$", "position_emb"),
+    (r"^quantizer\.transformer\.embed\.", "feat_emb."),
+    (r"^quantizer\.transformer\.layers\.(\d+)\.attention\.", r"ft_layers.\1.self_attn."),
+    (r"^quantizer\.transformer\.layers\.", "ft_layers."),
+    (r"^quantizer\.transformer\.norm\.", "idx_pred_layer.0."),
+    (r"^quantizer\.classify\.", "idx_pred_layer.1."),
+)
+
+logger = logging.getLogger("basicsr")
+
+
+def attention(channels: int, norm_groups: int, flavour: str) -> SpatialAttention:
+    """Return a self-attention of an auto-encoder; DAEFR's carries a second norm that is never used."""
+    block = SpatialAttention(channels, norm_groups, query_norm=flavour == "daefr")
+    if flavour == "daefr":
+        block.query_norm.requires_grad_(False)
+    return block
+
+
+class FaceStack(nn.Sequential):
+    """Base of encoder and generator: named parts in the order in which they run."""
+
+    def add_level(self, level: int, blocks: int, before: int, after: int, norm_groups: int, attend: str | None) -> None:
+        """Append a level's residual blocks, each with an attention of flavour `attend` behind it if that is given."""
+        for i in range(blocks):
+            self.append_part(f"level{level}_block{i}", ResidualBlock(before if i == 0 else after, after, norm_groups))
+            if attend:
+                self.append_part(f"level{level}_attention{i}", attention(after, norm_groups, attend))
+
+    def add_middle(self, channels: int, norm_groups: int, flavour: str) -> None:
+        """Append what stands at the coarsest level between encoder and generator."""
+        self.append_part("middle_block0", ResidualBlock(channels, channels, norm_groups))
+        self.append_part("middle_attention", attention(channels, norm_groups, flavour))
+        self.append_part("middle_block1", ResidualBlock(channels, channels, norm_groups))
+
+    def add_end(self, before: int, after: int, norm_groups: int, flavour: str) -> None:
+        """Append norm and last convolution; only DAEFR has an activation between them."""
+        self.append_part("norm_out", group_norm(before, norm_groups))
+        if flavour == "daefr":
+            self.append_part("activation", nn.SiLU())
+        self.append_part("conv_out", nn.Conv2d(before, after, 3, padding=1))
+
+    def append_part(self, name: str, part: nn.Module) -> None:
+        self.add_module(name, part)
+
+
+class FaceEncoder(FaceStack):
+    """E: image in [-1, 1] to features at 1/2^n of its size, [B, 3, H, W] to [B, code_dim, H/2^n, W/2^n].
+
+    Args:
+        channels: channels at full size and after each of the n halvings; attention is at the coarsest level alone.
+        code_dim: channels of the feature.
+        norm_groups: groups of the group norms.
+        flavour: `codeformer` or `daefr`.
+    """
+
+    def __init__(self, channels: Sequence[int], code_dim: int, norm_groups: int, flavour: str) -> None:
+        super().__init__()
+        coarsest = len(channels) - 1
+        self.append_part("conv_in", nn.Conv2d(3, channels[0], 3, padding=1))
+        before = channels[0]
+        for level, after in enumerate(channels):
+            attend = flavour if level == coarsest else None
+            self.add_level(level, ENCODER_BLOCKS, before, after, norm_groups, attend)
+            if level < coarsest:
+                self.append_part(f"level{level}_down", Downsample(after))
+            before = after
+        self.add_middle(before, norm_groups, flavour)
+        self.add_end(before, code_dim, norm_groups, flavour)
+        self.level_ends = {f"level{level}_block{ENCODER_BLOCKS - 1}": level for level in range(coarsest)}
+
+    def forward(self, x: Tensor, return_levels: bool = False) -> Any:
+        """Return the feature; with `return_levels` (feature, {level: feature of that level, before it is halved})."""
+        levels = {}
+        for name, part in self.named_children():
+            x = part(x)
+            if return_levels and name in self.level_ends:
+                levels[self.level_ends[name]] = x
+        return (x, levels) if return_levels else x
+
+
+class FaceGenerator(FaceStack):
+    """G: features to images in [-1, 1], the encoder's way back; arguments as `FaceEncoder`."""
+
+    def __init__(self, channels: Sequence[int], code_dim: int, norm_groups: int, flavour: str) -> None:
+        super().__init__()
+        coarsest = len(channels) - 1
+        before = channels[-1]
+        self.append_part("conv_in", nn.Conv2d(code_dim, before, 3, padding=1))
+        self.add_middle(before, norm_groups, flavour)
+        for level in reversed(range(len(channels))):
+            attend = flavour if level == coarsest else None
+            self.add_level(level, GENERATOR_BLOCKS[flavour], before, channels[level], norm_groups, attend)
+            before = channels[level]
+            if level:
+                self.append_part(f"level{level}_up", Upsample(before, before))
+        self.add_end(before, 3, norm_groups, flavour)
+        self.level_starts = {f"level{level}_block0": level for level in range(coarsest)}
+
+    def forward(self, x: Tensor, fuse: Callable[[int, Tensor], Tensor] | None = None) -> Tensor:
+        """Decode; `fuse(level, feature)` may replace the feature behind the first block of each level but f32."""
+        for name, part in self.named_children():
+            x = part(x)
+            if fuse is not None and name in self.level_starts:
+                x = fuse(self.level_starts[name], x)
+        return x
+
+
+class FaceAutoencoder(VQNetwork):
+    """Base of the face networks: a prior's tensors have the same names in all of one flavour."""
+
+    prior_type = "FaceVQGANPrior"
+    default_quantizer = "CodePrediction"
+    prior_parts: ClassVar[dict[str, str]] = {"encoder": "encoder", "generator": "generator"}
+    """Our name of each module that a prior starts: the prior's."""
+    published_stacks: dict[str, str]
+    """Our name of each encoder or generator: the published one."""
+
+    flavour: str
+
+    def build_autoencoder(
+        self, channels: list[int], quantizer: Quantizer, norm_groups: int, flavour: Literal["codeformer", "daefr"]
+    ) -> None:
+        """Build the parts that a prior and the networks that start from it have in common, under the same names."""
+        if flavour not in FLAVOURS:
+            raise UserError(f"flavour '{flavour}' is unknown (known: {', '.join(FLAVOURS)})")
+        if len(channels) < 2:
+            raise UserError(f"channels needs an entry for f1 and one per halving, got {channels}")
+        code_dim = quantizer.codebook.shape[1]
+        self.flavour = flavour
+        self.size_multiple = 2 ** (len(channels) - 1)
+        self.encoder = FaceEncoder(channels, code_dim, norm_groups, flavour)
+        has_convs = flavour == "daefr"
+        self.before_quant = nn.Conv2d(code_dim, code_dim, 1) if has_convs else nn.Identity()
+        self.quantizer = quantizer
+        self.after_quant = nn.Conv2d(code_dim, code_dim, 1) if has_convs else nn.Identity()
+        self.generator = FaceGenerator(channels, code_dim, norm_groups, flavour)
+
+    def start_from_prior(self, path: str | None, freeze: bool | None) -> None:
+        """Load the prior's parts from its checkpoint, and freeze what is to be frozen.
+
+        Args:
+            path: checkpoint of a `FaceVQGANPrior` of this flavour, ours or published; None starts from scratch.
+            freeze: freeze after-quant and G too; None: whether there is a prior. The codebook is frozen in any case.
+
+        Raises:
+            UserError: the file is not a prior, or one of another flavour or size.
+        """
+        if path is not None:
+            from vqcnir_arch.checkpoint import load_prior_network
+
+            prior = load_prior_network(path, self.prior_type)
+            self.start_parts(prior, path, self.prior_parts)
+            self.quantizer.codebook.data.copy_(prior.quantizer.codebook)
+        self.quantizer.codebook.requires_grad_(False)
+        if freeze if freeze is not None else path is not None:
+            self.after_quant.requires_grad_(False)
+            self.generator.requires_grad_(False)
+
+    def start_parts(self, prior: VQNetwork, path: str, parts: dict[str, str]) -> None:
+        """Copy the tensors of a prior's parts; `parts` maps our names to the prior's."""
+        own = {**self.options, "flavour": self.flavour, "padding": prior.padding}
+        clashes = [f"{n} {v} instead of {own[n]}" for n, v in prior.options.items() if own[n] != v]
+        if clashes:
+            raise UserError(f"prior '{path}' has other options than this network: {', '.join(clashes)}")
+        for mine, source in parts.items():
+            self.get_submodule(mine).load_state_dict(prior.get_submodule(source).state_dict())
+        logger.info("%s: %s start from the prior %s", type(self).__name__, ", ".join(parts), path)
+
+    @staticmethod
+    def complete_quantizer(options: dict[str, Any]) -> dict[str, Any]:
+        """Fill in the quantizer's block with the defaults of the restoration networks: code prediction as published."""
+        quantizer = {"type": FaceAutoencoder.default_quantizer, **(options["quantizer"] or {})}
+        if quantizer["type"] == "CodePrediction":
+            quantizer.setdefault("attention", "CodeFormer")
+            if quantizer["attention"] == "CodeFormer":
+                quantizer.setdefault("tokens", (options["image_size"] >> (len(options["channels"]) - 1)) ** 2)
+        return {**options, "quantizer": with_defaults(QUANTIZER_REGISTRY, quantizer)}
+
+    @staticmethod
+    def transformer_options(shapes: dict[str, torch.Size], channels: list[int], codebook: torch.Size) -> dict[str, Any]:
+        """Read the options of a restoration network off its published shapes, E's channels and codebook being known."""
+        depth = len({name.split(".")[1] for name in shapes if name.startswith("ft_layers.")})
+        return {
+            "channels": channels,
+            "codebook_size": codebook[0],
+            "code_dim": codebook[1],
+            "image_size": round(shapes["position_emb"][0] ** 0.5) << (len(channels) - 1),
+            "quantizer": {"type": "CodePrediction", "attention": "CodeFormer", "depth": depth},
+        }
+
+    def decode_indices(self, indices: Tensor) -> Tensor:
+        """Decode codes with G alone: [B, h, w] int64 to [B, 3, 32h, 32w] (f32), nominal range [0, 1]."""
+        return to_unit(self.generator(self.after_quant(self.quantizer.lookup(indices))))
+
+    def prior_options(self) -> dict[str, Any]:
+        return {**super().prior_options(), "flavour": self.flavour}
+
+    def adaptive_layer(self) -> nn.Conv2d:
+        return self.generator.conv_out
+
+    def big_blocks(self) -> list[nn.Module]:
+        stacks = [self.get_submodule(name) for name in self.published_stacks]
+        return [part for stack in stacks for name, part in stack.named_children() if "_block" in name]
+
+    def published_name(self, name: str) -> str:
+        found = re.match(r"(\w+)\.(\w+)\.(.+)$", name)
+        if found is None or found[1] not in self.published_stacks:
+            return super().published_name(name)
+        stack, part, leaf = found.groups()
+        renames = CODEFORMER_LEAVES if self.flavour == "codeformer" else DAEFR_LEAVES
+        for pattern, replacement in renames:
+            leaf = re.sub(pattern, replacement, leaf)
+        if part.endswith(("_down", "_up")):
+            leaf = f"conv.{leaf.removeprefix('1.')}"
+        if self.flavour == "codeformer":
+            part = f"blocks.{list(self.get_submodule(stack)._modules).index(part)}"
+        else:
+            for pattern, replacement in DAEFR_PARTS:
+                part = re.sub(pattern, replacement, part)
+            part = part.replace("level", "up." if stack == "generator" else "down.")
+        return f"{self.published_stacks[stack]}.{part}.{leaf}"
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """Map [-1, 1], in which the published networks work, to [0, 1]."""
+    return x / 2 + 0.5
+
+
+def codeformer_channels(shapes: dict[str, torch.Size]) -> list[int] | None:
+    """Read the encoder's channels off CodeFormer's names and shapes; None where they are not CodeFormer's."""
+    downs = [n for n in range(len(shapes)) if f"encoder.blocks.{n}.conv.weight" in shapes]
+    last = f"encoder.blocks.{downs[-1] + 1}.conv1.weight" if downs else ""
+    if last not in shapes or "quantize.embedding.weight" not in shapes or "generator.blocks.0.weight" not in shapes:
+        return None
+    return [*(shapes[f"encoder.blocks.{n}.conv.weight"][0] for n in downs), shapes[last][0]]
+
+
+def daefr_channels(shapes: dict[str, torch.Size]) -> list[int] | None:
+    """Read the encoder's channels off DAEFR's names and shapes; None where they are not DAEFR's."""
+    names = [f"vqvae.encoder.down.{level}.block.0.conv1.weight" for level in range(len(shapes))]
+    channels = [shapes[name][0] for name in names if name in shapes]
+    return channels if channels and "vqvae.post_quant_conv.weight" in shapes else None

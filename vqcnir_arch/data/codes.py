@@ -1,0 +1,39 @@
+"""The prior's codes of a data set's clean images, computed once for all epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.whole_files import make_folder, whole_file
+
+
+def write_codes(path: Path, codes: dict[str, Tensor]) -> None:
+    """Write the codes of images by name, [2, h, w]: of the image, and of its mirror image."""
+    make_folder(path.parent)
+    with whole_file(path) as file:
+        torch.save({"vqcnir_codes": codes}, file)
+
+
+def read_codes(path: str, names: Sequence[str]) -> dict[str, Tensor]:
+    """Read what `write_codes` wrote.
+
+    Raises:
+        UserError: the file is missing, of another kind, or lacks an image.
+    """
+    from vqcnir_arch.checkpoint import load_file
+
+    content: Any = load_file(path, "codes")
+    if not isinstance(content, dict) or "vqcnir_codes" not in content:
+        raise UserError(f"codes '{path}' is not a file of `vqcnir data codes`")
+    codes = content["vqcnir_codes"]
+    missing = [name for name in names if name not in codes]
+    if missing:
+        raise UserError(f"codes '{path}' lack {len(missing)} of {len(names)} images, first '{missing[0]}'"
+                        f"{nearest(missing[0], codes) if len(codes) < 10_000 else ''}")  # fmt: skip
+    return codes
