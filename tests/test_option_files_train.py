@@ -1,6 +1,6 @@
-"""Option files that train VQGANPrior and VQCNIR, at the tests' size: a step with all losses, a checkpoint and back.
+"""Option files of VQCNIR and its prior at the tests' size: a step with all losses, a checkpoint there and back.
 
-Those of the other hosts are in test_host_options.py and beside it.
+Those of the other hosts are in files of their own.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from vqcnir_arch import load_network
 from vqcnir_arch.options import check_options, read_options
 
 FOLDER = Path(__file__).parents[1] / "options"
-FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yml"))
-HERE = ("VQGANPrior", "VQCNIR")
-CONTENTS = {name: read_options(FOLDER / name) for name in FILES}
-TRAINING = [name for name, found in CONTENTS.items() if "train" in found and found["network_g"]["type"] in HERE]
+HERE = ("demo", "prior", "study", "vqcnir")
+FILES = sorted(path.relative_to(FOLDER).as_posix() for name in HERE for path in (FOLDER / name).rglob("*.yml"))
+TRAINING = [name for name in FILES if "train" in read_options(FOLDER / name)]
 
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
 
