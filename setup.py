@@ -49,6 +49,8 @@ setup(
     extras_require={
         "spandrel": ["spandrel>=0.4"],
         "video": ["av>=14"],
+        "export": ["onnx>=1.19", "onnxscript", "onnxruntime"],
+        "serve": ["gradio>=6"],
         "test": ["pytest", "ruff", "spandrel>=0.4", "av>=14"],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},

@@ -28,6 +28,9 @@ VERBS = {
         "SOURCE TARGET [--layout published]",
         "write a checkpoint as safetensors or in the published layout",
     ),
+    "export": Verb(
+        "export.command:main", "CHECKPOINT FILE [--format NAME]", "write a file for torch.export, AOTInductor or ONNX"
+    ),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
 }
