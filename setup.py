@@ -15,6 +15,11 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
+EXPORT = ["onnx>=1.19", "onnxscript", "onnxruntime"]
+REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
+ANALYSIS = ["scikit-learn"]  # for `vqcnir inspect --codebook`
+SPANDREL = ["spandrel>=0.4"]
+VIDEO = ["av>=14"]
 
 setup(
     name="vqcnir",
@@ -25,6 +30,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
+    package_data={"vqcnir_arch.evaluation": ["papers.yml"], "vqcnir_arch.report": ["assets/*"]},
     # `vqcnir demo` needs its option files wherever it is installed
     data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
     install_requires=[
@@ -38,20 +44,24 @@ setup(
         "pillow>=10.1",
         "psutil",
         "safetensors",
+        "lmdb",
         "pyyaml",
         "pydantic>=2.11",
         "tqdm",
+        "scipy>=1.15",
         "scikit-image",
         "tifffile",
         "matplotlib",
         "tensorboard",
     ],
     extras_require={
-        "spandrel": ["spandrel>=0.4"],
-        "video": ["av>=14"],
-        "export": ["onnx>=1.19", "onnxscript", "onnxruntime"],
+        "spandrel": SPANDREL,
+        "video": VIDEO,
+        "report": REPORT,
+        "analysis": ANALYSIS,
+        "export": EXPORT,
         "serve": ["gradio>=6"],
-        "test": ["pytest", "ruff", "spandrel>=0.4", "av>=14"],
+        "test": ["pytest", "pytorch-msssim", "pytest-xdist", "ruff", *ANALYSIS, *EXPORT, *REPORT, *SPANDREL, *VIDEO],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )
