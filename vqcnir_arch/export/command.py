@@ -28,9 +28,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         UserError: the file cannot be made here, or gives another result; nothing is written then.
     """
-    parser = argparse.ArgumentParser(
-        prog="vqcnir export", description=main.__doc__.splitlines()[0], allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(prog="vqcnir export", description=main.__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("checkpoint", help="checkpoint, published or ours")
     parser.add_argument("out", help="file to write, .pt2 or .onnx")
     parser.add_argument("--format", choices=FORMATS, help="default: by the ending, pt2 or onnx")
