@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import sys
 
 import pytest
 import torch
@@ -114,7 +115,7 @@ def test_onnx_file_has_the_operator_and_runs(net, checkpoint, tmp_path):
 
 @needs_onnx
 def test_reference_evaluator_agrees_and_is_taken_where_there_is_no_runtime(net, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     written = write_onnx(net, None)
     assert written.runner == "ONNX's reference evaluator (ONNX Runtime is not installed)"
     assert compared_sizes(net, written) == [(4, 6)]
@@ -152,7 +153,7 @@ def test_export_leaves_the_network_as_it_is(net):
 def test_what_cannot_be_traced_is_one_line(net):
     broken = make_net()
     broken.out_conv = torch.nn.Conv2d(5, 3, 1)
-    with pytest.raises(UserError, match="VQCNIR with quantizer NearestCode.* cannot be exported: ") as caught:
+    with pytest.raises(UserError, match=r"VQCNIR with quantizer NearestCode.* cannot be exported: ") as caught:
         export_program(broken)
     assert "\n" not in str(caught.value)
 

@@ -1,5 +1,8 @@
 """The file formats: how a program is written into each, and how such a file is run."""
 
+# onnxscript would read annotations of a translation as ONNX types
+# ruff: noqa: ANN001, ANN202
+
 from __future__ import annotations
 
 import contextlib
@@ -128,7 +131,7 @@ def deform_conv_translation() -> Callable:
     def deform_conv2d(
         x, weight, offset, mask, bias, stride_h, stride_w, pad_h, pad_w,
         dilation_h, dilation_w, groups, offset_groups, use_mask,
-    ):  # noqa: ANN001, ANN202  (onnxscript reads annotations as ONNX types)  # fmt: skip
+    ):  # fmt: skip
         return op.DeformConv(
             x, weight, offset, bias, mask if use_mask else None,
             strides=[stride_h, stride_w], pads=[pad_h, pad_w, pad_h, pad_w], dilations=[dilation_h, dilation_w],
