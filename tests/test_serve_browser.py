@@ -1,4 +1,4 @@
-"""The page of `vqcnir serve` in a headless Chromium: drop a photo, restore, compare, download; it loads nothing else."""
+"""The page of `vqcnir serve` in a headless Chromium: photo, slider, download; it loads nothing else."""
 
 from __future__ import annotations
 
