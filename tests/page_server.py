@@ -56,10 +56,9 @@ def served(folder: Path):
             [sys.executable, "-W", "ignore", "-c", RUN, *arguments], stdout=out, stderr=errors, env=environment
         )
     try:
-        for _ in range(1200):
-            if "Ctrl+C" in (folder / "out.txt").read_text():
-                break
-            assert process.poll() is None, (folder / "errors.txt").read_text()
+        end = time.monotonic() + 300
+        while "Ctrl+C" not in (folder / "out.txt").read_text():
+            assert process.poll() is None and time.monotonic() < end, (folder / "errors.txt").read_text()
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}", temporary
         process.send_signal(signal.SIGTERM)

@@ -110,7 +110,7 @@ class Workshop:
         )
         if not fits and not is_supported(net):
             raise too_large
-        with stopped_after(self.limits.seconds, net) as check, torch.inference_mode():
+        with stopped_after(self.limits.seconds, net) as check:
             if not fits:
                 result = restore_within(
                     net, image, memory, folder=self.folder, announce=logger.info, progress=check
