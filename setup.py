@@ -15,6 +15,8 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
+EXPORT = ["onnx>=1.19", "onnxscript", "onnxruntime"]  # for `vqcnir export`
+SERVE = ["gradio>=6"]  # 99 MB with what it needs; for `vqcnir serve`
 REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
 ANALYSIS = ["scikit-learn"]  # for `vqcnir inspect --codebook`
 SPANDREL = ["spandrel>=0.4"]
@@ -63,7 +65,20 @@ setup(
         "report": REPORT,
         "analysis": ANALYSIS,
         "peers": PEERS,
-        "test": ["pytest", "pytest-xdist", "pytorch-msssim", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
+        "export": EXPORT,
+        "serve": SERVE,
+        "test": [
+            "pytest",
+            "pytorch-msssim",
+            "pytest-xdist",
+            "ruff",
+            *ANALYSIS,
+            *EXPORT,
+            *REPORT,
+            *SERVE,
+            *SPANDREL,
+            *VIDEO,
+        ],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )

@@ -68,6 +68,9 @@ class DeformConv2d(nn.Module):
     Source: VQCNIR eq. 13; initialised as in the published network (offsets 0, mask 0.5).
     """
 
+    always_operator: bool = False
+    """Whether it is torchvision's operator on a CPU too: exporters have a translation of that."""
+
     def __init__(
         self, channels: int, offset_groups: int = 4, guide_channels: int | None = None, guide_kernel: int = 3
     ) -> None:
@@ -91,7 +94,7 @@ class DeformConv2d(nn.Module):
         split = prediction.shape[1] // 3
         offset, mask = prediction[:, : 2 * split], prediction[:, 2 * split :].sigmoid()
         with torch.autocast(x.device.type, enabled=False):
-            if x.device.type == "cpu":
+            if x.device.type == "cpu" and not self.always_operator:
                 out = deform_conv2d_grid_sample(wide, offset, mask, weight, bias)
             else:
                 out = deform_conv2d(wide, offset, weight, bias, padding=1, mask=mask)
