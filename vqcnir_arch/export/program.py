@@ -12,8 +12,8 @@ from torch.export import Dim, ExportedProgram
 
 import vqcnir_arch
 from vqcnir_arch.archs.deform_conv import DeformConv2d
-from vqcnir_arch.archs.enhancers import SwinBlock
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.swin import SwinBlock
 from vqcnir_arch.errors import UserError
 
 OUTPUTS = ("image", "codes")
@@ -44,7 +44,8 @@ def size_multiple(net: VQNetwork) -> int:
 
 def describe(net: VQNetwork) -> str:
     """Name a network with its exchangeable parts."""
-    parts = [f"{name} {net.options[name]['type']}" for name in ("quantizer", "enhancer", "fusion")]
+    blocks = {name: net.options.get(name) for name in ("quantizer", "enhancer", "fusion")}
+    parts = [f"{name} {block['type']}" for name, block in blocks.items() if isinstance(block, dict)]
     return f"{type(net).__name__} with {', '.join(parts)}"
 
 
