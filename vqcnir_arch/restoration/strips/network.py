@@ -70,6 +70,12 @@ def parts(net: VQCNIR) -> int:
     return len(net.encoder.stages) + len(net.enhancer) + len(net.decoder.levels) + 1
 
 
+def padded(net: VQCNIR, image: Tensor) -> Tensor:
+    """Pad an image as the network does."""
+    published = net.padding == "published"
+    return pad_bottom_right(image, net.published_size_multiple if published else net.size_multiple, always=published)
+
+
 @torch.inference_mode()
 def restore_in_strips(
     net: VQCNIR,
@@ -94,9 +100,7 @@ def restore_in_strips(
     """
     check_supported(net)
     height, width = image.shape[-2:]
-    published = net.padding == "published"
-    image = pad_bottom_right(image, net.published_size_multiple if published else net.size_multiple, always=published)
-    x = encode(net, image, scratch, progress)
+    x = encode(net, padded(net, image), scratch, progress)
     for block in net.enhancer:
         x = aiem(block, scratch, x)
         progress()
