@@ -1,4 +1,4 @@
-"""Hostile and odd files through the real command: each is refused in one line or written, in bounded time and memory."""
+"""Hostile and odd files through the real command: refused in one line each, or written; time and memory are bounded."""
 
 import json
 import os
@@ -19,7 +19,7 @@ MEMORY = 700_000_000
 PROGRAM = """
 import json, resource, sys, numpy
 from vqcnir_arch.cli import main
-from vqcnir_arch.restoration import command, photo, tiling
+import vqcnir_arch.restoration.command
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 try:
