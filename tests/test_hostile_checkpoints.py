@@ -68,9 +68,11 @@ def rewritten(content: bytes, change) -> bytes:
 def hostile_checkpoints(state: dict[str, torch.Tensor], options: dict) -> dict[str, bytes]:
     """Return the content of files by their names, made from a good network's state."""
     whole = saved({"params": state})
-    options_as = lambda **more: saved(
-        {"params": {**state, "_extra_state": encode_options("VQCNIR", {**options, **more})}}
-    )  # noqa: E731
+    brackets = torch.tensor(list(b"[" * 10**5), dtype=torch.uint8)
+
+    def options_as(**more) -> bytes:
+        return saved({"params": {**state, "_extra_state": encode_options("VQCNIR", {**options, **more})}})
+
     first = next(name for name in state if name.endswith("weight"))
     tensor = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
     numbers = 10**9
