@@ -2,8 +2,9 @@
 
     python scripts/restore_kill_test.py --kills 300 --out restore_kill_out
 
-SIGKILL, SIGTERM and SIGINT take turns; each second kill waits for a moment in which a file is being written. After every
-kill each result must be that of the undisturbed run byte for byte, or not be there; at the end all are, and nothing else.
+SIGKILL, SIGTERM and SIGINT take turns; each second kill waits for a moment in which a file is being written. After
+every kill each result must be that of the undisturbed run byte for byte, or not be there; at the end all are there, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -29,9 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for photographs and results; what is in it goes"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for all files; what is in it goes")
     given = parser.parse_args()
     began = time.monotonic()
     shutil.rmtree(given.out, ignore_errors=True)

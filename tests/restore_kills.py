@@ -1,4 +1,4 @@
-"""`vqcnir restore` killed again and again and compared with an undisturbed run: for the test and for the long script."""
+"""`vqcnir restore` killed again and again and compared with an undisturbed run: for a test and the long script."""
 
 from __future__ import annotations
 

@@ -57,8 +57,7 @@ def scratch_bytes(net: VQCNIR, image: Tensor, scratch: Scratch) -> int:
     pixels, small_pixels = (padded(net, x.to("meta")).shape[-2:].numel() for x in (image, small))
     ratio = pixels / small_pixels
     rehearsal = Scratch(scratch.folder, int(scratch.memory / ratio), strip_memory=GB)
-    restore_in_strips(net, small, rehearsal)
-    return int(rehearsal.most_on_disk * ratio)
+    return int(restore_in_strips(net, small, rehearsal).disk * ratio)
 
 
 def restore_within(

@@ -33,11 +33,13 @@ class StripResult(NamedTuple):
         image: [1, 3, H, W], not clamped.
         indices: the chosen codes, [1, h, w].
         near_ties: positions whose two nearest codes are as good as equally near.
+        disk: bytes of scratch files that were there at a time.
     """
 
     image: Tensor
     indices: Tensor
     near_ties: int
+    disk: int
 
 
 def check_supported(net: nn.Module) -> None:
@@ -119,7 +121,7 @@ def restore_in_strips(
     x.free()
     whole = restored.rows(0, restored.height).x
     restored.free()
-    return StripResult(crop_bottom_right(whole, height, width), indices, ties)
+    return StripResult(crop_bottom_right(whole, height, width), indices, ties, scratch.most_on_disk)
 
 
 def encode(net: VQCNIR, image: Tensor, scratch: Scratch, progress: Callable[[], object]) -> Feature:
