@@ -42,7 +42,7 @@ def strips(size: tuple[int, int], limit: float) -> str:
     before, began = used_memory(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         result = restore_within(net, image, limit * GB, folder=Path(folder), announce=said.append)
-    announced = said[0].split(" with ")[1].split(" of ")[0]
+    announced = said[0].split(", with ")[1].split(" of ")[0]
     seconds = time.process_time() - began
     return f"{before / GB:.2f} | {peak() / GB:.2f} | - | {announced} | {result.disk / GB:.1f} GB | {seconds:.0f}"
 

@@ -111,7 +111,7 @@ def restore_within(
                 raise UserError(
                     f"strips need {disk / GB:.1f} GB of scratch files, folder '{folder}' has {free / GB:.1f} GB free"
                 )
-            announce(f"restoring in strips with {disk / GB:.1f} GB of scratch files in '{folder}'")
+            announce(f"restoring in strips, with {disk / GB:.1f} GB of scratch files in '{folder}'")
             return restore_in_strips(net, image, scratch, progress=progress)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
