@@ -44,9 +44,9 @@ def photo(tmp_path):
 
 def restore(weights, photo, out, more):
     """Run the command in a process that gets `more` bytes once the photograph has been read."""
+    arguments = ["restore", str(photo), "-w", str(weights), "-o", str(out), "--device", "cpu", "--quiet"]
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(more=more), "restore", str(photo), "-w", str(weights), "-o", str(out)]
-        + ["--device", "cpu", "--quiet", "--memory", "64"],
+        [sys.executable, "-c", PROGRAM.format(more=more), *arguments, "--memory", "64"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
