@@ -83,7 +83,7 @@ def hostile_checkpoints(state: dict[str, torch.Tensor], options: dict) -> dict[s
         "eval.ckpt": saved({"state_dict": Call(eval, f"open('{MARKER}', 'w')")}),
         "popen.pt": pickle.dumps({"params": Call(subprocess.Popen, ["touch", MARKER])}, protocol=4),
         "system.safetensors": pickle.dumps(Call(os.system, f"touch {MARKER}")),
-        "named like a method.pth": saved({"params": state, "more": Call(getattr, os, "environ")}),
+        "named like a method.pth": saved({"params": state, "more": Call(getattr, "text", "upper")}),
         "archive in an archive.pth": archive(**{"data.pkl": archive(**{"data.pkl": whole}), "version": b"3\n"}),
         "bomb.pth": archive(zipfile.ZIP_DEFLATED, **{"data.pkl": bytes(10**8), "version": b"3\n"}),
         "script.pth": archive(**{"code__net.py": b"import os", "data.pkl": b"\x80\x02.", "constants.pkl": b"."}),

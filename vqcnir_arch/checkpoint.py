@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,9 +58,11 @@ def load_file(path: str | os.PathLike[str], what: str) -> Any:
     try:
         if path.suffix == SAFETENSORS:
             return load_safetensors(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{what} '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what odd files hold; they are refused, or as good as others
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # its message tells how to run the code in the file
+        raise UserError(f"{what} '{path}' is not a file of tensors; anything else in it could run code") from error
     except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files
         raise UserError(
             f"{what} '{path}' cannot be read, it is truncated or not a {what} ({path.stat().st_size:,} bytes): "

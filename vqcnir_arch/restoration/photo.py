@@ -113,7 +113,7 @@ def check_header(image: Image.Image, path: Path, max_megapixels: float) -> None:
 def is_deep(image: Image.Image) -> bool:
     """Whether a file, of which only the header has been read, has more than 8 bit per channel."""
     if image.format == "PNG":
-        return any(str(tile.args).endswith("16B") for tile in image.tile)
+        return any(str(tile[3]).endswith("16B") for tile in image.tile)
     return image.format == "TIFF" and np.max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 1)) > 8
 
 
