@@ -56,7 +56,7 @@ def test_all_at_once(weights, tmp_path):
     )  # fmt: skip
     lines = ended.stderr.splitlines()
     for name in refused:
-        assert sum(f"{name}'" in line for line in lines) == 1, f"{name}: {ended.stderr}"
+        assert sum(f"/{name}'" in line for line in lines) == 1, f"{name}: {ended.stderr}"
     assert all(line.startswith("vqcnir: error: ") for line in lines), ended.stderr
     assert len(lines) == len(refused), ended.stderr
     assert ended.returncode == len(refused)

@@ -30,6 +30,14 @@ READ = (*dict.fromkeys(FORMATS.values()), "GIF")
 DEEP = ("PNG", "TIFF")
 """Formats that hold 16 bit per channel."""
 QUALITY = 95
+TIFF_TAGS = {
+    *(
+        ExifTags.Base[name]
+        for name in ("Make", "Model", "ImageDescription", "DateTime", "Artist", "Copyright", "Software")
+    ),
+    *(ExifTags.Base[name] for name in ("XResolution", "YResolution", "ResolutionUnit", "ExifOffset", "GPSInfo")),
+}
+"""What is kept of a TIFF file's tags: most others say how its pixels are stored, which the result's are not."""
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -78,6 +86,9 @@ def read_photo(path: Path, max_megapixels: float = 100) -> Photo:
                 image.load()  # reads to the end: only this finds truncated files
                 exif = image.getexif()
                 orientation = exif.pop(ExifTags.Base.Orientation, 1)
+                if image.format == "TIFF":
+                    for tag in set(exif) - TIFF_TAGS:
+                        del exif[tag]
                 pixels, bits, grey = deep_pixels(path) if deep else shallow_pixels(image)
                 icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
                 block = exif.tobytes() if len(exif) else None
