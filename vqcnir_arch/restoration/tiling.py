@@ -16,8 +16,9 @@ from vqcnir_arch.restoration.strips.network import StripResult, check_supported,
 from vqcnir_arch.restoration.strips.store import BYTES, Scratch, free_space
 
 GB = 10**9
-WHOLE_IMAGE_MAPS = 60
-"""A forward pass of the whole image holds at most about so many maps of the finest level's channels (measured)."""
+WHOLE_IMAGE_MAPS = 36
+"""A forward pass of the whole image holds at most so many maps of the finest level's channels; measured with the
+default network: 29 at 256 x 256, 32 at 512 x 384 (scripts/restore_memory.py)."""
 REHEARSAL = 64
 """Height and width of the image that shows how much disk a larger one takes."""
 MEMORY_SHARE, STRIP_SHARE = 0.3, 0.35
@@ -111,7 +112,8 @@ def restore_within(
                 raise UserError(
                     f"strips need {disk / GB:.1f} GB of scratch files, folder '{folder}' has {free / GB:.1f} GB free"
                 )
-            announce(f"restoring in strips, with {disk / GB:.1f} GB of scratch files in '{folder}'")
+            files = f", with {disk / GB:.1f} GB of scratch files in '{folder}'" if disk else ""
+            announce(f"restoring in strips{files}")
             return restore_in_strips(net, image, scratch, progress=progress)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
