@@ -189,16 +189,20 @@ class Run:
         with tqdm(
             desc=task.source.name, total=parts(self.net), unit="part", leave=False, disable=self.bar.disable
         ) as bar:
-            result = restore_within(
-                self.net.cpu(),
-                image,
-                self.settings.memory * GB,
-                rows,
-                Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
-                announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
-                progress=bar.update,
-            )
-        self.net.to(device)
+            try:
+                result = restore_within(
+                    self.net.cpu(),
+                    image,
+                    self.settings.memory * GB,
+                    rows,
+                    Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
+                    announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
+                    progress=bar.update,
+                )
+            except UserError as error:
+                raise UserError(f"image '{task.source}' cannot be restored: {error}") from error
+            finally:
+                self.net.to(device)
         if result.near_ties:
             positions = result.indices.numel()
             tqdm.write(
