@@ -25,6 +25,8 @@ MEMORY_SHARE, STRIP_SHARE = 0.3, 0.35
 """Of the memory that is left: for feature maps, and for the rows that are worked on."""
 ATTEMPTS = 5
 """How often memory may run out, with a quarter of it used each time, until an image is given up."""
+NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a primitive", "could not create a memory")
+"""What torch's allocator, C++ and oneDNN say when memory is out."""
 LEAST = 0.3 * GB
 """With less than this beside the network and the image, strips would be too thin to be of use."""
 
@@ -46,7 +48,7 @@ def fits_whole(net: VQCNIR, image: Tensor, limit: float) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in NO_MEMORY)
 
 
 def scratch_bytes(net: VQCNIR, image: Tensor, scratch: Scratch) -> int:
