@@ -19,9 +19,9 @@ from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.inference import PRECISIONS, choose_device, restore, restore_tensor
 from vqcnir_arch.restoration.inputs import Task, find_tasks
-from vqcnir_arch.restoration.photo import FORMATS, Photo, read_photo, write_photo
+from vqcnir_arch.restoration.photo import FORMATS, Photo, format_of, read_photo, write_photo
 from vqcnir_arch.restoration.strips.network import is_supported, parts
-from vqcnir_arch.restoration.tiling import GB, fits_whole, restore_within
+from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
 from vqcnir_arch.restoration.video import restore_video
 from vqcnir_arch.whole_files import make_folder, remove_leftovers
 
@@ -95,11 +95,6 @@ def tile(text: str) -> str | int:
     return text if text in ("auto", "off") else positive(text)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
 class Run:
     """Restores files; one that fails is said and counted, the others go on."""
 
@@ -126,8 +121,16 @@ class Run:
         try:
             yield
         except UserError as error:
-            self.failed.append(task)
-            tqdm.write(f"vqcnir: error: {error}", file=sys.stderr)
+            self.fail(task, str(error))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.fail(task, f"'{task.source}' needs more memory than there is")
+
+    def fail(self, task: Task, message: str) -> None:
+        """Say and count that a file failed."""
+        self.failed.append(task)
+        tqdm.write(f"vqcnir: error: {message}", file=sys.stderr)
 
     def groups(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, Photo]]]:
         """Read photographs and yield neighbours of equal size together."""
@@ -135,6 +138,7 @@ class Run:
         for task in tasks:
             photo = None
             with self.counted(task):
+                format_of(task.target)  # before minutes go by
                 photo = read_photo(task.source, self.settings.max_megapixels)
             if photo is None:
                 self.bar.update()
@@ -172,6 +176,7 @@ class Run:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            tqdm.write(f"memory ran out for {len(images)} of {images.shape[3]} x {images.shape[2]}", file=sys.stderr)
             return None
 
     def strips(self, task: Task, image: torch.Tensor) -> torch.Tensor:
@@ -184,16 +189,20 @@ class Run:
         with tqdm(
             desc=task.source.name, total=parts(self.net), unit="part", leave=False, disable=self.bar.disable
         ) as bar:
-            result = restore_within(
-                self.net.cpu(),
-                image,
-                self.settings.memory * GB,
-                rows,
-                Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
-                announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
-                progress=bar.update,
-            )
-        self.net.to(device)
+            try:
+                result = restore_within(
+                    self.net.cpu(),
+                    image,
+                    self.settings.memory * GB,
+                    rows,
+                    Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
+                    announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
+                    progress=bar.update,
+                )
+            except UserError as error:
+                raise UserError(f"image '{task.source}' cannot be restored: {error}") from error
+            finally:
+                self.net.to(device)
         if result.near_ties:
             positions = result.indices.numel()
             tqdm.write(
