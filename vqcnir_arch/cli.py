@@ -28,6 +28,7 @@ VERBS = {
         "SOURCE TARGET [--layout published]",
         "write a checkpoint as safetensors or in the published layout",
     ),
+    "bench": Verb("bench.command:main", "[-w FILE] [--size HxW]", "measure time and memory of networks"),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
 }

@@ -7,20 +7,25 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision.ops import deform_conv2d
 
 from vqcnir_arch.archs.layers import at_least_float32
 from vqcnir_arch.errors import UserError
 
 TAPS = 9  # 3x3
+COLUMN_BYTES = 8 * 2**20
+"""Size of the column buffer. Near a core's cache it is twice as fast as one for the whole image."""
+TRAINING_COLUMN_BYTES = 4 * COLUMN_BYTES
+"""The same where a gradient is wanted: each part of the backward pass adds to a gradient of all of x."""
 
 
 def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute a modulated 3×3 deformable convolution as `grid_sample` and one matrix product.
+    """Compute a modulated 3×3 deformable convolution as `grid_sample` and one matrix product, some rows at a time.
 
     The same sum as `torchvision.ops.deform_conv2d(x, offset, weight, bias, padding=1, mask=mask)`, corners outside
     the image counting as zero, but several times faster on a CPU, where torchvision's operator runs on one core.
-    It holds a column buffer of 9·C·H·W numbers.
+    The columns of the rows (9·C numbers per pixel) are computed again in the backward pass instead of kept.
 
     Args:
         x: features, [B, C, H₀, W].
@@ -32,13 +37,32 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
     Returns:
         [B, C', H, W]. H is H₀, or where only some rows are wanted, theirs, with offsets that count from the first of x.
     """
+    batch, channels = x.shape[:2]
+    height, width = offset.shape[-2:]
+    has_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in (x, offset, mask, weight))
+    if torch.compiler.is_compiling():
+        return deformed_rows(x, offset, mask, weight, bias, 0)  # a loop over rows would fix the height
+    buffer = TRAINING_COLUMN_BYTES if has_gradient else COLUMN_BYTES
+    rows = max(1, buffer // (x.element_size() * TAPS * batch * channels * width))
+    parts = []
+    for first in range(0, height, rows):
+        arguments = (x, offset[:, :, first : first + rows], mask[:, :, first : first + rows], weight, bias, first)
+        if has_gradient:
+            parts.append(checkpoint(deformed_rows, *arguments, use_reentrant=False, preserve_rng_state=False))
+        else:
+            parts.append(deformed_rows(*arguments))
+    return torch.cat(parts, dim=2)
+
+
+def deformed_rows(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tensor:
+    """Compute the rows of the deformable convolution whose offsets and mask are given, the first being row `first`."""
     batch, channels, input_height, _ = x.shape
     height, width = offset.shape[-2:]
     groups = mask.shape[1] // TAPS
     offset = offset.reshape(batch * groups, TAPS, 2, height, width)
 
     tap = torch.arange(TAPS, device=x.device, dtype=x.dtype).view(TAPS, 1, 1)
-    row = torch.arange(height, device=x.device, dtype=x.dtype).view(1, height, 1) + (tap // 3 - 1)
+    row = torch.arange(first, first + height, device=x.device, dtype=x.dtype).view(1, height, 1) + (tap // 3 - 1)
     column = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, width) + (tap % 3 - 1)
     # pixel centres to grid_sample's [-1, 1] with align_corners=False: -1 and 1 are the outer edges of the border pixels
     grid_y = (2 * (offset[:, :, 0] + row) + 1) / input_height - 1

@@ -116,6 +116,10 @@ class VQNetwork(nn.Module):
         """Return the parts that `train: checkpoint_blocks` computes twice to hold less memory; none inside another."""
         return []
 
+    def code_parts(self) -> list[nn.Module]:
+        """Return the parts that decide the codes, which `restore --precision bf16` keeps in float32."""
+        return []
+
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     @classmethod
