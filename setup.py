@@ -15,6 +15,10 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
+REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
+ANALYSIS = ["scikit-learn"]  # for `vqcnir inspect --codebook`
+SPANDREL = ["spandrel>=0.4"]
+VIDEO = ["av>=14"]
 
 setup(
     name="vqcnir",
@@ -25,6 +29,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
+    package_data={"vqcnir_arch.evaluation": ["papers.yml"], "vqcnir_arch.report": ["assets/*"]},
     # `vqcnir demo` needs its option files wherever it is installed
     data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
     install_requires=[
@@ -38,18 +43,22 @@ setup(
         "pillow>=10.1",
         "psutil",
         "safetensors",
+        "lmdb",
         "pyyaml",
         "pydantic>=2.11",
         "tqdm",
+        "scipy>=1.15",
         "scikit-image",
         "tifffile",
         "matplotlib",
         "tensorboard",
     ],
     extras_require={
-        "spandrel": ["spandrel>=0.4"],
-        "video": ["av>=14"],
-        "test": ["pytest", "ruff", "spandrel>=0.4", "av>=14"],
+        "spandrel": SPANDREL,
+        "video": VIDEO,
+        "report": REPORT,
+        "analysis": ANALYSIS,
+        "test": ["pytest", "pytorch-msssim", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )

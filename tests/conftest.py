@@ -236,3 +236,11 @@ def use_hub(monkeypatch):
         monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
 
     return use
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Results and ground truths of two videos with the same frame names, see `evaluation_tree.write_tree`."""
+    from evaluation_tree import write_tree
+
+    return write_tree(tmp_path)

@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from basicsr.utils.registry import ARCH_REGISTRY
 
 from vqcnir_arch import UserError
 from vqcnir_arch.cli import dispatch
-from vqcnir_arch.inspection import inspect_options, saved_for_backward
-from vqcnir_arch.options import check_options
+from vqcnir_arch.inspection import inspect_options
+from vqcnir_arch.inspection.cost import saved_for_backward, state_share
 from vqcnir_arch.options.reference import reference
-from vqcnir_arch.options.unchecked import unchecked_blocks
 
 ROOT = Path(__file__).resolve().parents[1]
+SMALL = {"channels": [16, 16, 32, 32], "norm_groups": 8, "codebook_size": 32, "code_dim": 16}
 STAGE_2 = ROOT / "options/vqcnir/train_vqcnir_lolblur.yml"
 
 
@@ -28,62 +27,93 @@ def test_paper_scale_option_file(elsewhere):
     report = inspect_options(str(STAGE_2))
     assert report.parameters == 47_854_222 and report.trainable == 42_087_435
     assert report.parts["generator"] == (0, 4_060_864) and report.parts["quantizer"] == (0, 524_288)
-    assert report.gmacs == pytest.approx(689.1, abs=0.1)
-    assert report.memory_gb > 8 * 42_087_435 * 4 / 1e9
-    assert any("dataroot 'datasets/LOLBlur' does not exist" in finding for finding in report.findings)
-    assert any("prior 'experiments/" in finding for finding in report.findings)
+    assert report.discriminator == ("UNetDiscriminatorSN", 4_376_897)
+    assert report.gmacs == {256: pytest.approx(689.1 / 4, abs=0.1), 512: pytest.approx(689.1, abs=0.1)}
+    memory, trains = report.memory, 4 * (42_087_435 + 4_376_897)
+    assert memory.gradients == trains and memory.optimiser == 2 * trains
+    prior = 12_176_707  # the teacher; the discriminator's buffers are small
+    assert memory.weights == pytest.approx(4 * (47_854_222 + prior + 4_376_897), rel=1e-3)
+    assert memory.total == memory.weights + 3 * trains + memory.activations
+    assert len(report.findings) == 5  # both data sets, prior, discriminator and VGG19: all in one report
+    for place in ("datasets: train: ", "datasets: val: ", "network_g: checkpoint 'experiments/", "path: pretrain_netw"):
+        assert any(finding.startswith(place) and "does not exist" in finding for finding in report.findings)
+    assert "memory without train: perceptual_opt, which cannot be built" in report.notes
 
 
 def test_findings_come_last_and_end_the_command(elsewhere, capsys):
+    for name, file in (("two", STAGE_2), ("one", ROOT / "options/prior/train_prior.yml")):
+        content = yaml.safe_load(file.read_text())
+        content["name"] = name
+        content["network_g"].update(SMALL)
+        content["network_g"].pop("prior", None)
+        Path(f"{name}.yml").write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match="does not exist") as caught:
-        dispatch(["inspect", str(STAGE_2), str(ROOT / "options/prior/train_prior.yml")])
-    printed = capsys.readouterr().out
-    assert "| VQCNIR_LOLBlur | VQCNIR | 47,854,222 | 42,087,435 | 689.1 |" in printed
-    assert "| VQGANPrior_DIV2K_Flickr2K | VQGANPrior | 12,439,363 |" in printed
-    assert all(line.startswith(str(ROOT / "options")) for line in str(caught.value).splitlines())
+        dispatch(["inspect", "two.yml", "one.yml", "missing.pth"])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("| experiment | network | parameters |")
+    assert [line.split(" | ")[:2] for line in printed[2:]] == [["| two", "-"], ["| one", "VQGANPrior"]]
+    assert len({line.count("|") for line in printed}) == 1
+    found = str(caught.value).splitlines()
+    assert any(line.startswith("two.yml: train: alignment_opt needs the ground truth's codes") for line in found)
+    assert any(line.startswith("one.yml: datasets: train: ") for line in found)
+    assert any(line.startswith("checkpoint 'missing.pth' does not exist") for line in found)
 
 
-def test_broken_option_file_has_no_numbers(elsewhere):
+def test_findings_of_check_and_preflight_together(elsewhere):
+    """A misspelt option does not hide a missing folder; what it belongs to is neither built nor counted."""
     content = yaml.safe_load(STAGE_2.read_text())
     content["network_g"]["codebok_size"] = 3
+    content["train"]["optim_g"]["lr"] = -1.0
     Path("broken.yml").write_text(yaml.safe_dump(content))
     report = inspect_options("broken.yml")
-    assert report.parts == {} and report.findings == [
-        "network_g (VQCNIR): unknown option 'codebok_size' (did you mean 'codebook_size'?)"
-    ]
+    assert report.parts == {} and report.memory is None
+    assert report.findings[0] == "network_g (VQCNIR): unknown option 'codebok_size' (did you mean 'codebook_size'?)"
+    assert any(finding.startswith("datasets: train: ") for finding in report.findings)
+    assert "train: optim_g: ValueError: Invalid learning rate: -1.0" in report.findings
+    assert sum(finding.startswith("network_g") for finding in report.findings) == 1
 
 
-def test_checkpoints(elsewhere, make_tiny, small_published, capsys):
-    torch.save({"params": make_tiny("VQGANPrior").state_dict()}, "prior.pth")
-    torch.save({"params": small_published.state}, "published.pth")
-    dispatch(["inspect", "prior.pth", "published.pth"])
+@pytest.mark.parametrize(("kind", "share"), [("Adam", 2), ("SGD", 0), ("AdamW", 2), ("Adagrad", 1)])
+def test_numbers_that_an_optimiser_keeps(kind, share):
+    assert state_share("optim_g", {"type": kind, "lr": 0.1}) == share
+
+
+def test_checkpoints(elsewhere, make_tiny, small_published, capsys, monkeypatch):
+    prior = make_tiny("VQGANPrior").state_dict()
+    torch.save({"params": prior, "params_ema": prior}, "prior.pth")
+    torch.save(prior, "bare.pth")
+    dead = {"vgg_feat_extractor.y.weight": torch.zeros(2, 2)}
+    torch.save({"params": {**small_published.state, **dead}}, "published.pth")
+    read = []
+    monkeypatch.setattr(
+        torch, "load", lambda path, *a, load=torch.load, **k: (read.append(str(path)), load(path, **k))[1]
+    )
+    dispatch(["inspect", "prior.pth", "bare.pth", "published.pth"])
+    assert read == ["prior.pth", "bare.pth", "published.pth"]  # each once
     printed = capsys.readouterr().out
     assert "prior.pth: VQGANPrior (prior, stage I)" in printed and "ours, with its options" in printed
+    assert "in params_ema and params (params_ema is read)" in printed and "bare, without a wrapper" in printed
     assert "published.pth: VQCNIR (restoration network, stage II)" in printed and "published layout" in printed
-    with pytest.raises(UserError, match="does not exist"):
-        dispatch(["inspect", "missing.pth"])
+    assert "dropped 1 dead tensors vgg_feat_extractor.* (4 numbers)" in printed and printed.count("dropped") == 1
+
+
+def test_training_state(elsewhere, capsys):
+    net = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
+    state = {"epoch": 3, "iter": 5000, "optimizers": [optimizer.state_dict()], "schedulers": []}
+    torch.save(state, "5000.state")
+    torch.save({**state, "vqcnir": {"networks": ["net_g", "net_d"]}}, "ours.state")
+    dispatch(["inspect", "5000.state", "ours.state"])
+    printed = capsys.readouterr().out
+    assert "5000.state: training state, iteration 5,000, epoch 3\n  BasicSR's" in printed
+    assert "ours, for an exact resume; of net_g, net_d" in printed and "learning rate 0.0001" in printed
 
 
 def test_saved_bytes_of_a_known_network():
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 2, 1))
     images = torch.rand(2, 3, 8, 8)
     # a convolution keeps its input: the images, and the first one's output
-    assert saved_for_backward(net, images) == 4 * (2 * 3 * 8 * 8 + 2 * 4 * 8 * 8)
-
-
-def test_what_takes_anything_is_said(monkeypatch):
-    class Anything(torch.nn.Module):
-        def __init__(self, width=8, **others):
-            super().__init__()
-
-    monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Anything", Anything)
-    content = yaml.safe_load(STAGE_2.read_text())
-    content["network_d"] = {"type": "Anything", "widht": 8}
-    content["datasets"]["val"] = {"name": "v", "type": "PairedImageDataset", "whatever": 1}
-    notes = unchecked_blocks(check_options(content, is_train=True))
-    assert "network_d: Anything takes any option: misspelt ones are not found" in notes
-    assert "datasets: val: PairedImageDataset takes any dictionary: its options are not checked" in notes
-    assert not any(note.startswith(("network_g", "datasets: train", "train: ")) for note in notes)
+    assert saved_for_backward(lambda: net(images)) == 4 * (2 * 3 * 8 * 8 + 2 * 4 * 8 * 8)
 
 
 def test_committed_reference_is_the_generated_one():

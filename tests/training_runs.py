@@ -122,18 +122,30 @@ def train(made: dict, root: Path, *arguments: str, processes: int = 0, cwd: Path
 
 def train_here(made: dict, root: Path, *arguments: str) -> str:
     """Train in this process, which saves the imports; return everything that the run's logs hold."""
+    run_here("train", made, root, *arguments)
+    return read_logs(root, made["name"])
+
+
+def test_here(made: dict, root: Path, *arguments: str) -> None:
+    """Test in this process."""
+    run_here("test", made, root, *arguments)
+
+
+test_here.__test__ = False  # for pytest: no test of its own
+
+
+def run_here(pipeline: str, made: dict, root: Path, *arguments: str) -> None:
     from basicsr.utils import logger as basicsr_logger  # importable since vqcnir_arch is
 
     option_file = write(root / f"{made['name']}.yml", made)
     try:
-        run("train", ["-opt", str(option_file), "--root", str(root), *arguments])
+        run(pipeline, ["-opt", str(option_file), "--root", str(root), *arguments])
     finally:
         logger = logging.getLogger("basicsr")
         basicsr_logger.initialized_logger.pop("basicsr", None)
         for handler in list(logger.handlers):
             logger.removeHandler(handler)
             handler.close()
-    return read_logs(root, made["name"])
 
 
 def read_logs(root: Path, name: str = "run") -> str:

@@ -68,10 +68,15 @@ def load_file(path: str | os.PathLike[str], what: str) -> Any:
         ) from error
 
 
+def is_training_state(content: Any) -> bool:
+    """Tell whether the content of a file is what BasicSR saves to go on from."""
+    return isinstance(content, dict) and {"epoch", "iter", "optimizers", "schedulers"} <= content.keys()
+
+
 def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read what BasicSR saved to go on from (`.state`); same errors as `load_file`."""
     state = load_file(path, "training state")
-    if not isinstance(state, dict) or not {"epoch", "iter", "optimizers", "schedulers"} <= state.keys():
+    if not is_training_state(state):
         raise UserError(
             f"training state '{path}' holds something else: epoch, iter, optimizers or schedulers is missing"
         )
@@ -89,7 +94,16 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     Raises:
         UserError: the file is missing, truncated, or not a checkpoint.
     """
-    content = load_file(path, "checkpoint")
+    tensors, wrapper = unwrapped(load_file(path, "checkpoint"), path, param_key)
+    if param_key and wrapper != param_key:
+        logger.info("%s has no '%s': '%s' is used", path, param_key, wrapper or "its root")
+    return tensors
+
+
+def unwrapped(
+    content: Any, path: str | os.PathLike[str], param_key: str | None = None
+) -> tuple[dict[str, Tensor], str | None]:
+    """Return the tensors in a file's content and the wrapper that they were in, if any; as `read_state_dict`."""
     if not isinstance(content, Mapping):
         raise UserError(f"checkpoint '{path}' holds a {type(content).__name__}, expected a dictionary of tensors")
     keys = [param_key, *WRAPPERS] if param_key else WRAPPERS
@@ -101,9 +115,7 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     }
     if not tensors:
         raise UserError(f"checkpoint '{path}' holds no tensors (its keys: {', '.join(map(str, list(content)[:5]))})")
-    if param_key and wrapper != param_key:
-        logger.info("%s has no '%s': '%s' is used", path, param_key, wrapper or "its root")
-    return {strip_prefixes(name): tensor for name, tensor in tensors.items()}
+    return {strip_prefixes(name): tensor for name, tensor in tensors.items()}, wrapper
 
 
 def strip_prefixes(name: str) -> str:
@@ -169,13 +181,16 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, stric
 
 
 def load_network(
-    source: str | os.PathLike[str] | Mapping[str, Tensor], device: str | torch.device = "cpu"
+    source: str | os.PathLike[str] | Mapping[str, Tensor],
+    device: str | torch.device = "cpu",
+    name: str = "the state dict",
 ) -> VQNetwork:
     """Build the network that a checkpoint was made with, load it strictly, and return it in eval mode.
 
     Args:
         source: path of a published or own checkpoint (EMA weights are taken where there are any), or a state dict.
         device: where the network goes.
+        name: what errors call a state dict.
 
     Returns:
         A network whose call takes and gives [B, 3, H, W] RGB images of nominal range [0, 1].
@@ -184,7 +199,7 @@ def load_network(
         UserError: the file is missing, broken, or a checkpoint of something else; the message says which.
     """
     if isinstance(source, Mapping):
-        state_dict, name = source, "the state dict"
+        state_dict = source
     else:
         state_dict, name = read_state_dict(source), f"checkpoint '{source}'"
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vqcnir_arch.errors import UserError, nearest
@@ -21,7 +21,8 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
-    "test": Verb("launch:test", "-opt FILE [--root DIR]", "test by an option file"),
+    "test": Verb("launch:test", "-opt FILE [--root DIR] [--protocol NAME]", "test by an option file"),
+    "evaluate": Verb("evaluation:main", "DIR --protocol NAME [--gt DIR]", "measure results as the papers did"),
     "restore": Verb("restoration.command:main", "PHOTO ... -w FILE -o DIR", "restore photographs, folders or videos"),
     "convert": Verb(
         "convert:main",
@@ -30,30 +31,41 @@ VERBS = {
     ),
     "bench": Verb("bench.command:main", "[-w FILE] [--size HxW]", "measure time and memory of networks"),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
+    "report": Verb("report:main", "DIR ... [--results NAME=DIR ...]", "write one HTML page on runs and results"),
     "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
+    "data": Verb(
+        "data.commands:main", "check | crop | lmdb | synth ...", "check and prepare data, make pairs and test sets"
+    ),
 }
 
 
-def usage() -> str:
-    """Return the command's help text."""
-    lines = [f"  {name + ' ' + verb.usage:<40}{verb.help}" for name, verb in VERBS.items()]
-    return "\n".join(["usage: vqcnir VERB ...", "", *lines, "", "Each verb has --help."])
+def usage(command: str, verbs: Mapping[str, Verb]) -> str:
+    """Return the help text of a command with verbs."""
+    calls = {f"{name} {verb.usage}": verb.help for name, verb in verbs.items()}
+    width = max(map(len, calls))
+    lines = [f"  {call:<{width}}  {text}" for call, text in calls.items()]
+    return "\n".join([f"usage: {command} VERB ...", "", *lines, "", "Each verb has --help."])
+
+
+def run_verb(command: str, verbs: Mapping[str, Verb], arguments: Sequence[str]) -> None:
+    """Run the verb of `command` that `arguments` begin with."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage(command, verbs))
+        return
+    if arguments[0] not in verbs:
+        raise UserError(f"there is no verb '{arguments[0]}'{nearest(arguments[0], verbs)}")
+    module, _, function = verbs[arguments[0]].function.partition(":")
+    getattr(importlib.import_module(f"vqcnir_arch.{module}"), function)(arguments[1:])
 
 
 def dispatch(arguments: Sequence[str]) -> None:
     """Run the verb that `arguments` begin with."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
-        return
-    if arguments[0] in ("-V", "--version"):
+    if arguments and arguments[0] in ("-V", "--version"):
         import vqcnir_arch
 
         print(vqcnir_arch.__version__)
         return
-    if arguments[0] not in VERBS:
-        raise UserError(f"there is no verb '{arguments[0]}'{nearest(arguments[0], VERBS)}")
-    module, _, function = VERBS[arguments[0]].function.partition(":")
-    getattr(importlib.import_module(f"vqcnir_arch.{module}"), function)(arguments[1:])
+    run_verb("vqcnir", VERBS, arguments)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.training.distributed import leave_processes, speaks
+from vqcnir_arch.training.distributed import is_first, leave_processes, speaks
 
 USER_ERROR_STATUS = 2
 
@@ -36,23 +36,32 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
         "--debug", action="store_true", help="BasicSR's debug mode: validate and save every 8 iterations"
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    if pipeline == "test":
+        parser.add_argument("--protocol", help="then evaluate what was written, as `vqcnir evaluate` does")
     known = parser.parse_args(arguments)
 
-    from vqcnir_arch.options import check_options, preflight, read_options
+    from vqcnir_arch.options import preflight, read_options
     from vqcnir_arch.options.unchecked import unchecked_blocks
     from vqcnir_arch.pipeline_fixes import command_line, launcher_fixes
     from vqcnir_arch.training.stop import Stopped
 
     is_train = pipeline == "train"
-    options = check_options(read_options(known.opt, known.force_yml), is_train)
     root = Path(known.root).expanduser().resolve()
-    preflight(options, is_train, root)
+    options = preflight(read_options(known.opt, known.force_yml), is_train, root)
+    protocol = None if is_train else known.protocol
+    if protocol is not None:
+        from vqcnir_arch.evaluation.after_test import evaluate_test, needs_options
+
+        known.force_yml += needs_options(protocol, options)
     for note in unchecked_blocks(options):
         print(f"vqcnir: note: {note}", file=sys.stderr)
 
-    only_root = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    only_root.add_argument("--root")
-    _, kept = only_root.parse_known_args(arguments)  # the rest is BasicSR's
+    ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    ours.add_argument("--root")
+    ours.add_argument("--protocol")
+    ours.add_argument("--force_yml", nargs="+")
+    _, kept = ours.parse_known_args(arguments)  # the rest is BasicSR's
+    kept += ["--force_yml", *known.force_yml] if known.force_yml else []
     status = 0
     try:
         with launcher_fixes(options), command_line(f"vqcnir_{pipeline}", kept):
@@ -67,6 +76,8 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     except Stopped as stopped:
         status = stopped.status
     leave_processes()
+    if protocol is not None and is_first():
+        status = evaluate_test(protocol, options, root)
     if status:
         sys.exit(status)
 

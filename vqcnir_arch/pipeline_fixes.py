@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.metadata
 import math
+import platform
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -23,6 +25,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils import options as basicsr_options
 
+import vqcnir_arch
 from vqcnir_arch.checkpoint import read_training_state
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
@@ -170,6 +173,7 @@ class PipelineFixes:
 
     def build_model(self, options: dict[str, Any]) -> Any:
         """Any model of BasicSR is made safe, also one that knows nothing of it."""
+        get_root_logger().info(f"Versions: {versions()}")
         cls = lookup(MODEL_REGISTRY, options["model_type"])
         if issubclass(cls, BaseModel) and not issubclass(cls, SafeTraining):
             cls = type(cls.__name__, (SafeForeignTraining, cls), {})
@@ -178,6 +182,14 @@ class PipelineFixes:
             model.join(self.run)
         get_root_logger().info(f"Model [{cls.__name__}] is created.")
         return model
+
+
+def versions() -> str:
+    """Return the versions that results depend on, beside those of BasicSR and torch, which BasicSR logs."""
+    matter = ("numpy", "opencv-python", "opencv-python-headless", "pyiqa", "timm")
+    installed = {d.name: d.version for d in importlib.metadata.distributions() if d.name in matter}
+    known = {"vqcnir": vqcnir_arch.__version__, "Python": platform.python_version(), **dict(sorted(installed.items()))}
+    return ", ".join(f"{name} {version}" for name, version in known.items())
 
 
 class LazyPrefetcher(CPUPrefetcher):

@@ -101,7 +101,8 @@ def with_defaults(registry: Registry, options: dict[str, Any]) -> dict[str, Any]
 def build(registry: Registry, options: dict[str, Any], **arguments: Any) -> Any:
     """Build `options['type']` with the other options and with `arguments`, which the caller decides.
 
-    A class takes those of the arguments that its signature names: `Add` needs none of what `DBCA` needs.
+    A class takes those of the arguments that its signature names: `Add` needs none of what `DBCA` needs. One with
+    `**kwargs` takes any option.
 
     Raises:
         UserError: `type` is missing or unknown, or an option does not exist for that type.
@@ -111,9 +112,10 @@ def build(registry: Registry, options: dict[str, Any], **arguments: Any) -> Any:
         raise UserError(f"the {registry._name} block needs a 'type'{nearest('', names(registry))}")
     target = lookup(registry, options.pop("type"))
     parameters = inspect.signature(target).parameters
-    known = set(parameters) - set(arguments)
+    kinds = {parameter.kind for parameter in parameters.values()}
+    known = {n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} - set(arguments)
     for key in options:
-        if key not in known:
+        if key in arguments or (key not in known and inspect.Parameter.VAR_KEYWORD not in kinds):
             raise UserError(f"{registry._name} {target.__name__} has no option '{key}'{nearest(key, known)}")
     return target(**{name: value for name, value in arguments.items() if name in parameters}, **options)
 

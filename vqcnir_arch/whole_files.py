@@ -35,6 +35,13 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, and its folders, so that it is whole or not there; errors as of `whole_file`."""
+    make_folder(path.parent)
+    with whole_file(path) as file:
+        file.write(content)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, or raise `UserError`."""
     try:

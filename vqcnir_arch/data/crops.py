@@ -23,13 +23,10 @@ class CropOptions(LoaderOptions):
     use_rot: bool = Field(True, description="flip and turn by 90 degrees at random (training)")
 
 
-class CropDataset(Dataset[dict[str, Any]]):
-    """Base of the data sets: parsed options, and random crops in training.
+class ImageDataset(Dataset[dict[str, Any]]):
+    """Base of the data sets: parsed options. A subclass sets `Options` and fills in `names`, one per sample."""
 
-    A subclass sets `Options` and fills in `names`, one per sample.
-    """
-
-    Options: ClassVar[type[CropOptions]]
+    Options: ClassVar[type[LoaderOptions]]
     names: list[str]
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -38,11 +35,20 @@ class CropDataset(Dataset[dict[str, Any]]):
         self.title = f"{type(self).__name__} '{opt.get('name', '')}'"
         self.options = parse_options(self.Options, opt, self.title)
         self.is_train = self.options.phase == "train"
-        if self.is_train and self.options.gt_size is None:
-            raise UserError(f"{self.title}: gt_size is missing: training needs the size of its crops")
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+class CropDataset(ImageDataset):
+    """Base of the data sets that train on random crops."""
+
+    Options: ClassVar[type[CropOptions]]
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        if self.is_train and self.options.gt_size is None:
+            raise UserError(f"{self.title}: gt_size is missing: training needs the size of its crops")
 
     def check_size(self, image: np.ndarray, path: Path) -> None:
         """Raise `UserError` if [H, W, 3] is smaller than the crop."""
@@ -56,3 +62,8 @@ class CropDataset(Dataset[dict[str, Any]]):
         crops, _ = paired_random_crop(list(images), images[0], options.gt_size, 1)
         crops = augment(crops, options.use_hflip, options.use_rot)
         return crops if isinstance(crops, list) else [crops]
+
+
+def fresh_generator() -> np.random.Generator:
+    """Return a generator for a training sample, seeded by numpy's global one: our launchers seed that per sample."""
+    return np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32))

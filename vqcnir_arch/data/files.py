@@ -39,16 +39,16 @@ class LoaderOptions(BaseModel):
     use_shuffle: bool = Field(True, description="in every option file of BasicSR, which shuffles in training anyway")
 
 
-Options = TypeVar("Options", bound=LoaderOptions)
+Options = TypeVar("Options", bound=BaseModel)
 
 
 def parse_options(schema: type[Options], opt: Mapping[str, Any], what: str) -> Options:
-    """Return the options of a data set as its model.
+    """Return the options of a data set, or other settings of a user, as their model.
 
     Args:
         schema: the model.
         opt: the block of the option file.
-        what: name of the data set for the error.
+        what: name of the whole for the error.
 
     Raises:
         UserError: an unknown option, with the nearest right name, or a value that does not fit.
@@ -76,8 +76,8 @@ def existing_folder(path: Path, what: str) -> Path:
     raise UserError(f"{what} '{path}' does not exist{nearest(path.name, beside)}")
 
 
-def find_images(folder: Path) -> dict[str, Path]:
-    """Find the images in a folder and all folders below it; hidden files are skipped.
+def find_images(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> dict[str, Path]:
+    """Find the images (or files with other `endings`) in a folder and all folders below it, without what is hidden.
 
     Returns:
         Path of each image by its name: the path relative to `folder` with `/` and without ending. Sorted by name,
@@ -87,10 +87,11 @@ def find_images(folder: Path) -> dict[str, Path]:
         UserError: there is no image, or two of them differ only in their ending.
     """
     found: dict[str, Path] = {}
-    for parent, _, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
             stem, ending = os.path.splitext(file)
-            if ending.lower() not in IMAGE_ENDINGS or file.startswith("."):
+            if ending.lower() not in endings or file.startswith("."):
                 continue
             path = Path(parent, file)
             name = path.relative_to(folder).with_name(stem).as_posix()
@@ -98,35 +99,84 @@ def find_images(folder: Path) -> dict[str, Path]:
                 raise UserError(f"'{found[name]}' and '{path}' differ only in their ending: remove one")
             found[name] = path
     if not found:
-        raise UserError(f"folder '{folder}' has no images (looked for {', '.join(IMAGE_ENDINGS)} in all its folders)")
+        raise UserError(f"folder '{folder}' has no images (looked for {', '.join(endings)} in all its folders)")
     return dict(sorted(found.items()))
 
 
-def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: str) -> None:
-    """Raise `UserError` unless both sides, by name as from `find_images`, have the same names."""
+def check_pairs(inputs: Mapping[str, Path], truths: Mapping[str, Path], what: str, kind: str = "input") -> None:
+    """Raise `UserError` unless both sides, by name as from `find_images`, have the same names; `kind` is the left's."""
     lacks = []
-    for missing, partner in ((inputs.keys() - truths.keys(), "ground truth"), (truths.keys() - inputs.keys(), "input")):
+    for missing, partner in ((inputs.keys() - truths.keys(), "ground truth"), (truths.keys() - inputs.keys(), kind)):
         if missing:
             first = ", ".join(sorted(missing)[:3]) + (", ..." if len(missing) > 3 else "")
             lacks.append(f"{len(missing)} without {partner} ({first})")
     if lacks:
-        raise UserError(f"{what}: {len(inputs)} inputs and {len(truths)} ground truths do not pair: {'; '.join(lacks)}")
+        raise UserError(
+            f"{what}: {len(inputs)} {kind}s and {len(truths)} ground truths do not pair: {'; '.join(lacks)}"
+        )
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Read an image as [H, W, 3] BGR, uint8; grey is repeated, alpha dropped, 16 bit cut to 8.
+    """Read an image file, see `decode_image`.
 
     Raises:
         UserError: the file is missing or not a readable image.
     """
+    return decode_image(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of an image file, or raise `UserError` that names it."""
     try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not an image"
-        raise UserError(f"image '{path}' cannot be read: {reason}") from error
-    if image is None:
-        raise UserError(f"image '{path}' cannot be read: truncated or not an image ({path.stat().st_size:,} bytes)")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"image '{path}' cannot be read: {error.strerror}") from error
+
+
+def decode_image(content: bytes, path: Path | str) -> np.ndarray:
+    """Decode an image file's content to [H, W, 3] BGR, uint8.
+
+    Grey is repeated, alpha dropped, 16 bit cut to 8, CMYK converted, and the image turned as its EXIF entry says.
+
+    Args:
+        content: of the file.
+        path: its name in the error.
+
+    Raises:
+        UserError: it is no image, or a truncated one.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+    except cv2.error:
+        image = None
+    if image is None or is_cut_jpeg(content):
+        problem = "truncated or not an image" if content else "empty"
+        raise UserError(f"image '{path}' cannot be read: {problem} ({len(content):,} bytes)")
     return image
+
+
+def is_cut_jpeg(content: bytes) -> bool:
+    """Say whether a JPEG ends before its end-of-image marker; OpenCV before 5.0 fills what is missing with grey.
+
+    The marker can't occur in the compressed data itself, but in the header, where cameras put thumbnails.
+    """
+    if not content.startswith(b"\xff\xd8"):
+        return False
+    place = 2
+    while content[place : place + 1] == b"\xff" and content[place + 1] != 0xDA:  # segments until the start of scan
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return content.find(b"\xff\xd9", place) < 0
+
+
+def is_jpeg(content: bytes) -> bool:
+    """Return whether a file's content is a JPEG image, whatever its name says."""
+    return content.startswith(b"\xff\xd8\xff")
+
+
+def encode_png(rgb: np.ndarray) -> bytes:
+    """Return [H, W, 3] RGB uint8 as the content of a PNG file."""
+    _, content = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    return content.tobytes()
 
 
 def size(image: np.ndarray) -> str:

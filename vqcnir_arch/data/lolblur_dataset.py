@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, PositiveInt
 
-from vqcnir_arch.data.crops import CropDataset, CropOptions
-from vqcnir_arch.data.files import (
-    check_pairs,
-    existing_folder,
-    find_images,
-    log_once_built,
-    read_image,
-    size,
-    to_tensor,
-)
+from vqcnir_arch.data.crops import CropDataset
+from vqcnir_arch.data.files import check_pairs, existing_folder, log_once_built, size, to_tensor
+from vqcnir_arch.data.storage import StoredOptions, open_images
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
 
-class LOLBlurOptions(CropOptions):
+class LOLBlurOptions(StoredOptions):
     """Options of `LOLBlurDataset`."""
 
     dataroot: str = Field(min_length=1, description="folder with one folder per split")
@@ -33,9 +26,6 @@ class LOLBlurOptions(CropOptions):
         "high_sharp_scaled",
         description="ground truth below the split: high_sharp_scaled or high_sharp_original; ~ if there is none",
     )
-    io_backend: dict[Literal["type"], Literal["disk"]] = Field(
-        {"type": "disk"}, description="how files are read: {type: disk}"
-    )
     every_nth: PositiveInt = Field(1, description="take only every n-th frame, for a quick validation")
     max_frames: PositiveInt | None = Field(None, description="take only so many frames, after every_nth")
 
@@ -44,7 +34,8 @@ class LOLBlurOptions(CropOptions):
 class LOLBlurDataset(CropDataset):
     """Pairs `<dataroot>/<split>/<lq_folder>/<video>/<frame>.png`, the same below `gt_folder`.
 
-    Folders may be nested to any depth, and endings may differ between input and ground truth. A sample holds
+    Folders may be nested to any depth, and endings may differ between input and ground truth; `<lq_folder>.lmdb` may
+    stand in a folder's place. A sample holds
 
     * `lq`, `gt`: RGB, [3, H, W], float32 in [0, 1]; in training [3, gt_size, gt_size] and flipped and turned alike;
     * `lq_path`, `gt_path`: the files;
@@ -71,28 +62,28 @@ class LOLBlurDataset(CropDataset):
         folder = existing_folder(Path(options.dataroot).expanduser(), f"{title}: dataroot")
         split = ("train" if self.is_train else "test") if options.split is None else options.split
         folder = existing_folder(folder / split, f"{title}: split")
-        lq_folder = existing_folder(folder / options.lq_folder, f"{title}: lq_folder")
-        self.lq_paths = find_images(lq_folder)
-        self.gt_paths: dict[str, Path] = {}
+        lq_folder = folder / options.lq_folder
+        self.lq = open_images(lq_folder, options.io_backend, f"{title}: lq_folder")
+        self.gt = None
         if options.gt_folder is not None:
-            gt_folder = existing_folder(folder / options.gt_folder, f"{title}: gt_folder")
-            self.gt_paths = find_images(gt_folder)
-            check_pairs(self.lq_paths, self.gt_paths, f"{title}: '{lq_folder}' and '{gt_folder}'")
-        self.names = list(self.lq_paths)[:: options.every_nth][: options.max_frames]
+            gt_folder = folder / options.gt_folder
+            self.gt = open_images(gt_folder, options.io_backend, f"{title}: gt_folder")
+            check_pairs(self.lq.paths, self.gt.paths, f"{title}: '{lq_folder}' and '{gt_folder}'")
+        self.names = list(self.lq.paths)[:: options.every_nth][: options.max_frames]
         log_once_built(
-            f"{title}: {len(self.names)} of {len(self.lq_paths)} frames of {lq_folder} -> "
+            f"{title}: {len(self.names)} of {len(self.lq.paths)} frames of {lq_folder} -> "
             f"{options.gt_folder or 'no ground truth'}"
         )
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]
-        lq_path = self.lq_paths[name]
-        lq = read_image(lq_path)
-        if not self.gt_paths:
+        lq_path = self.lq.paths[name]
+        lq = self.lq.read(name)
+        if self.gt is None:
             return {"lq": to_tensor(lq), "lq_path": str(lq_path), "name": name}
 
-        gt_path = self.gt_paths[name]
-        gt = read_image(gt_path)
+        gt_path = self.gt.paths[name]
+        gt = self.gt.read(name)
         if lq.shape != gt.shape:
             raise UserError(f"sizes of a pair differ: '{lq_path}' is {size(lq)}, '{gt_path}' is {size(gt)}")
         if self.is_train:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from vqcnir_arch.data.crops import CropDataset, CropOptions
-from vqcnir_arch.data.files import existing_folder, find_images, log_once_built, read_image, to_tensor
-from vqcnir_arch.errors import UserError
+from vqcnir_arch.data.crops import CropDataset
+from vqcnir_arch.data.files import log_once_built, to_tensor
+from vqcnir_arch.data.storage import StoredOptions, open_all
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
 
-class SharpImageOptions(CropOptions):
+class SharpImageOptions(StoredOptions):
     """Options of `SharpImageDataset`."""
 
     dataroot: str | list[str] = Field(min_length=1, description="folder of images, or several")
@@ -28,7 +27,7 @@ class SharpImageOptions(CropOptions):
 
 @register(DATASET_REGISTRY)
 class SharpImageDataset(CropDataset):
-    """All images below one or several folders. A sample holds
+    """All images below one or several folders, or in the LMDBs that stand in their place. A sample holds
 
     * `gt`: RGB, [3, H, W], float32 in [0, 1]; in training [3, gt_size, gt_size], flipped and turned;
     * `lq`: the same, since BasicSR's validation reads it;
@@ -48,22 +47,14 @@ class SharpImageDataset(CropDataset):
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
         options, title = self.options, self.title
-        roots = options.dataroot if isinstance(options.dataroot, list) else [options.dataroot]
-        self.paths: dict[str, Path] = {}
-        for root in roots:
-            folder = existing_folder(Path(root).expanduser(), f"{title}: dataroot")
-            for name, path in find_images(folder).items():
-                name = name if len(roots) == 1 else f"{folder.name}/{name}"
-                if name in self.paths:
-                    raise UserError(f"{title}: '{self.paths[name]}' and '{path}' would have the same name '{name}'")
-                self.paths[name] = path
-        self.names = list(self.paths)[: options.max_images]
-        log_once_built(f"{title}: {len(self.names)} of {len(self.paths)} images of {', '.join(roots)}")
+        self.found = open_all(options.dataroot, options.io_backend, title)
+        self.names = list(self.found)[: options.max_images]
+        log_once_built(f"{title}: {len(self.names)} of {len(self.found)} images of {options.dataroot}")
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]
-        path = self.paths[name]
-        image = read_image(path)
+        images, inner = self.found[name]
+        path, image = images.paths[inner], images.read(inner)
         if self.is_train:
             self.check_size(image, path)
             if self.options.random_resize:

@@ -17,6 +17,7 @@ from vqcnir_arch.registry import METRIC_REGISTRY, register
 WEIGHT_FILES = {
     "brisque": ["pyiqa/brisque_svm_weights.pth"],
     "dists": ["checkpoints/vgg16-397923af.pth", "pyiqa/DISTS_weights-f5e65c96.pth"],
+    "fid": ["pyiqa/pt_inception-2015-12-05-6726825d.pth"],
     "lpips": ["checkpoints/alexnet-owt-7be5be79.pth", "pyiqa/LPIPS_v0.1_alex-df73285e.pth"],
     "lpips-vgg": ["checkpoints/vgg16-397923af.pth", "pyiqa/LPIPS_v0.1_vgg-a78928a0.pth"],
     "musiq": ["pyiqa/musiq_koniq_ckpt-e95806b9.pth"],

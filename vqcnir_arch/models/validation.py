@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import imwrite, tensor2img
@@ -60,7 +61,10 @@ class Validation:
             if "gt" in sample:
                 images["img2"] = tensor2img([sample["gt"]])
             if save_img:
-                imwrite(images["img"], str(self.result_path(dataset_name, name, current_iter)))
+                path = self.result_path(dataset_name, name, current_iter)
+                imwrite(images["img"], str(path))
+                if self.opt["val"].get("save_float"):
+                    np.save(path.with_suffix(".npy"), self.output[0].permute(1, 2, 0).float().cpu().numpy())
             measured[index] = {m: float(self.measure(images, o, dataset_name)) for m, o in metrics.items()}
             del self.lq, self.output
             if hasattr(self, "gt"):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs import Codes
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.parameters import parameter_counts, parameter_lines
 from vqcnir_arch.checkpoint import load_into, read_state_dict
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.models.code_usage import CodeUsage
@@ -46,6 +47,8 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
             f"train: {cls.__name__} has no loss '{key}'{nearest(key, known)}" for key in losses if key not in known
         ]
         found += cls.unfit_network(network)
+        if train.get("restart_unused_codes") and not cls.trains_prior:
+            found.append(f"train: restart_unused_codes: {cls.__name__} trains no codebook, only stage I does")
         if not set(losses) - {"gan_opt"}:
             found.append("train: no loss but a GAN's: add at least pixel_opt")
         if "gan_opt" in losses:
@@ -122,17 +125,8 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
     def log_what_trains(self) -> None:
         """Write to the log, part by part, what trains and what does not, with parameter counts."""
         net = self.get_bare_model(self.net_g)
-        lines = [f"{type(net).__name__}: what trains"]
-        for name, part in net.named_children():
-            counts = {True: 0, False: 0}
-            for parameter in part.parameters():
-                counts[parameter.requires_grad] += parameter.numel()
-            if sum(counts.values()):
-                lines.append(f"\t{name:<14} trains {counts[True]:>12,d}   frozen {counts[False]:>12,d}")
-        trains = sum(p.numel() for p in net.parameters() if p.requires_grad)
-        total = sum(p.numel() for p in net.parameters())
-        lines.append(f"\t{'in all':<14} trains {trains:>12,d}   frozen {total - trains:>12,d}")
-        get_root_logger().info("\n".join(lines))
+        lines = [f"{type(net).__name__}: what trains", *parameter_lines(parameter_counts(net))]
+        get_root_logger().info("\n\t".join(lines))
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = "params") -> None:
         """Load a published or own checkpoint through the library's one reader."""

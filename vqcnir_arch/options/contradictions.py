@@ -8,17 +8,18 @@ import torch
 
 from vqcnir_arch.errors import nearest
 from vqcnir_arch.options.schema import TrainSection
+from vqcnir_arch.options.sections import mapping
 
-SPEED_SWITCHES = ("amp", "channels_last", "compile", "grad_accumulation", "checkpoint_blocks")
+OWN_SWITCHES = ("amp", "channels_last", "compile", "grad_accumulation", "checkpoint_blocks", "restart_unused_codes")
 
 
 def training_contradictions(options: dict[str, Any]) -> list[str]:
     """Return findings, one line each; values of a wrong type are left to the check of types."""
-    train = options.get("train") or {}
+    train, val = mapping(options.get("train")), mapping(options.get("val"))
     found = schedule_contradictions(train.get("scheduler"), train.get("total_iter"))
+    found += update_contradictions(train)
     found += speed_contradictions(options)
-    val = options.get("val") or {}
-    key, metrics = val.get("key_metric"), val.get("metrics") or {}
+    key, metrics = val.get("key_metric"), mapping(val.get("metrics"))
     if key and key not in metrics:
         found.append(f"val: key_metric '{key}' is not in val: metrics{nearest(key, metrics)}")
     return found
@@ -42,11 +43,22 @@ def schedule_contradictions(block: Any, total_iter: Any) -> list[str]:
     return found
 
 
+def update_contradictions(train: dict[str, Any]) -> list[str]:
+    """Return whether network_g would never be updated: it is at multiples of net_d_iters above net_d_init_iters."""
+    total, every, first = train.get("total_iter"), train.get("net_d_iters", 1), train.get("net_d_init_iters", 0)
+    if not all(isinstance(n, int) for n in (total, every, first)) or every < 1:
+        return []
+    if total // every * every > first:
+        return []
+    return [
+        f"train: network_g would never be updated: total_iter is {total}, net_d_init_iters {first}, net_d_iters {every}"
+    ]
+
+
 def speed_contradictions(options: dict[str, Any]) -> list[str]:
     """Return what keeps the speed switches from working here."""
-    train, found = options.get("train") or {}, []
-    data = (options.get("datasets") or {}).get("train")
-    batch = data.get("batch_size_per_gpu") if isinstance(data, dict) else None
+    train, found = mapping(options.get("train")), []
+    batch = mapping(mapping(options.get("datasets")).get("train")).get("batch_size_per_gpu")
     parts = train.get("grad_accumulation", 1)
     if isinstance(batch, int) and isinstance(parts, int) and parts > 0 and batch % parts:
         found.append(f"train: grad_accumulation: batch_size_per_gpu {batch} does not split into {parts} equal parts")
@@ -56,8 +68,8 @@ def speed_contradictions(options: dict[str, Any]) -> list[str]:
     return found
 
 
-def unknown_switches(train: dict[str, Any], model: str) -> list[str]:
-    """Return the speed switches that are on, which a model that is not ours would not see."""
-    off = {name: TrainSection.model_fields[name].default for name in SPEED_SWITCHES}
+def switches_without_reader(train: dict[str, Any], model: str) -> list[str]:
+    """Return the options of our own models that are on, which a model that is not ours would not see."""
+    off = {name: TrainSection.model_fields[name].default for name in OWN_SWITCHES}
     switched = [name for name in off if train.get(name, off[name]) != off[name]]
     return [f"train: {name}: {model} does not have it, only the models of this library do" for name in switched]

@@ -73,6 +73,10 @@ class ValSection(Section):
     val_freq: PositiveInt | None = Field(None, description="validate every so many iterations (training only)")
     save_img: bool = Field(description="write the restored images")
     suffix: str | None = Field(None, description="added to the names of test images")
+    save_float: bool = Field(
+        False,
+        description="write the output also as .npy, [height, width, 3] RGB float32, not clamped (protocol darkir)",
+    )
     pbar: bool = Field(False, description="show a progress bar")
     key_metric: str | None = Field(
         None, description="metric whose best value on the first val set decides net_g_best.pth; default: the first"

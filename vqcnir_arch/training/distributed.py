@@ -20,8 +20,12 @@ T = TypeVar("T")
 
 def speaks() -> bool:
     """Tell whether this process reports its error: before the processes have met, all have the same one."""
-    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-    return first or dist.is_initialized()
+    return is_first() or dist.is_initialized()
+
+
+def is_first() -> bool:
+    """Tell whether this is the first of the processes that a launcher started, or the only one."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def init_processes(launcher: str, use_gpu: bool, port: int | None = None, backend: str | None = None) -> None:

@@ -51,13 +51,26 @@ class SinCAAttention(nn.Module):
         Returns:
             O, [B, N, d]; with `need_weights` (O, A), A being [B, heads, N, N+K], the features' part first.
         """
+        value = self.split_heads(self.project_sources(self.value, features, codebook))
+        if need_weights:
+            weights = self.attention_map(features, codebook)
+            return self.project(merge_heads(weights @ value)), weights
         query = self.split_heads(self.query(features))
         key = self.split_heads(self.project_sources(self.key, features, codebook))
-        value = self.split_heads(self.project_sources(self.value, features, codebook))
-        if not need_weights:
-            return self.project(merge_heads(F.scaled_dot_product_attention(query, key, value)))
-        weights = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
-        return self.project(merge_heads(weights @ value)), weights
+        return self.project(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+
+    def attention_map(self, features: Tensor, codebook: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Return A of all features, or only the rows of some, [B, heads, P, N+K].
+
+        Args:
+            features: X, [B, N, d].
+            codebook: C, [K, d].
+            positions: indices into the N features, [P]; None: all.
+        """
+        asking = features if positions is None else features[:, positions]
+        query = self.split_heads(self.query(asking))
+        key = self.split_heads(self.project_sources(self.key, features, codebook))
+        return (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(dim=-1)
 
     def project_sources(self, layer: nn.Linear, features: Tensor, codebook: Tensor) -> Tensor:
         """Project what this attention sees, [B, M, d]; the codebook once, not once per image."""

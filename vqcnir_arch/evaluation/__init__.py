@@ -1,0 +1,63 @@
+"""Named evaluation protocols: measure a folder of results as the papers did, and stand beside their rows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from vqcnir_arch.evaluation.evaluate import Evaluation, evaluate
+from vqcnir_arch.evaluation.papers import paper_rows
+from vqcnir_arch.evaluation.protocols import PROTOCOLS, find_protocol
+from vqcnir_arch.evaluation.write import missing, write_all
+
+__all__ = ["PROTOCOLS", "Evaluation", "evaluate", "find_protocol", "main", "paper_rows", "report"]
+
+INCOMPLETE_STATUS = 1
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got '{text}'")
+    return int(text)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`vqcnir evaluate`; exits with status 1 if an image could not be measured, the others being measured."""
+    lines = [f"  {protocol.name:<14}{protocol.summary}" for protocol in PROTOCOLS.values()]
+    parser = argparse.ArgumentParser(
+        prog="vqcnir evaluate",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Measure a folder of results, <video>/<frame>.png or flat, under a named protocol.",
+        epilog="\n".join(["protocols:", *lines]),
+    )
+    parser.add_argument("results", type=Path, help="folder of restored images (.npy for protocol darkir)")
+    parser.add_argument("--protocol", required=True, metavar="NAME", help="how to measure, see below")
+    parser.add_argument("--gt", type=Path, metavar="DIR", help="ground truths, with the names of the results")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RESULTS_PROTOCOL beside it)")
+    parser.add_argument("--reference", type=Path, metavar="DIR", help="the images that FID compares with")
+    parser.add_argument("--set", dest="test_set", metavar="NAME", help="the papers' test set, e.g. 'DIV2K valid x2'")
+    parser.add_argument("--suffix", default="", help="what the results' names end in beyond the ground truths'")
+    parser.add_argument("--device", help="cuda, cuda:1, cpu (default: the GPU if there is one)")
+    parser.add_argument("--batch", type=positive, help="images at once on the device (default: 8 on a GPU, else 1)")
+    parser.add_argument("--workers", type=positive, default=2, help="threads for reading and CPU metrics (default: 2)")
+    known = parser.parse_args(arguments)
+    results, protocol, truths = known.results, known.protocol, known.gt
+    rest = {name: value for name, value in vars(known).items() if name not in ("results", "protocol", "gt")}
+    if report(evaluate(results, protocol, truths, **rest)):
+        sys.exit(INCOMPLETE_STATUS)
+
+
+def report(evaluation: Evaluation) -> bool:
+    """Write the files of an evaluation and print its means; return whether an image could not be measured."""
+    written = write_all(evaluation)
+    for column in evaluation.columns:
+        mean = evaluation.means[column.name]
+        interval = "" if mean.low is None else f" [{mean.low:.4f}, {mean.high:.4f}]"
+        print(f"{column.title} {column.arrow} {mean.mean:.4f}{interval} over {mean.n} images")
+    for line in missing(evaluation)[1:]:
+        print(line, file=sys.stderr)
+    print("written: " + ", ".join(map(str, written)))
+    return bool(evaluation.measured.failed)

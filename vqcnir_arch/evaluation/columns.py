@@ -1,0 +1,100 @@
+"""How a column is computed: BasicSR and scikit-image per image on the CPU, pyiqa in batches on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, Column, Protocol
+
+PACKAGES = {"basicsr": "basicsr", "scikit-image": "scikit-image", "pyiqa": "pyiqa", "torch": "torch"}
+HostFunction = Callable[[np.ndarray, "np.ndarray | None"], float]
+BatchFunction = Callable[[Sequence[np.ndarray], "Sequence[np.ndarray] | None"], list[float]]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    return {name: version(package) for name, package in PACKAGES.items()}
+
+
+def fingerprint(column: Column, protocol: Protocol) -> str:
+    """Return all that decides a column's values but the images: settings, library versions, weight files."""
+    from vqcnir_arch.metrics.pyiqa_metric import WEIGHT_FILES
+
+    libraries = {column.library: version(PACKAGES[column.library])}
+    weights = []
+    if column.library == "pyiqa":
+        libraries["torch"] = version("torch")
+        for file in WEIGHT_FILES.get(column.metric, []):
+            path = Path(torch.hub.get_dir(), file)
+            if path.is_file():
+                weights.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    made_with = [f"{name} {number}" for name, number in libraries.items()]
+    return "; ".join([column.settings, f"crop {protocol.crop_border}", protocol.pixels, *made_with, *weights])
+
+
+def host_function(column: Column, protocol: Protocol) -> HostFunction:
+    """Return the function of a column that needs no network: (result, truth), [H, W, 3] BGR, to a number."""
+    border = protocol.crop_border
+    if column.library == "basicsr":
+        import basicsr.metrics
+
+        function = getattr(basicsr.metrics, column.metric)
+
+        def measure(result: np.ndarray, truth: np.ndarray | None) -> float:
+            images = {"img": result} if column.reference == "none" else {"img": result, "img2": truth}
+            return float(function(**images, crop_border=border, **column.options))
+
+        return measure
+
+    import skimage.metrics
+
+    function = getattr(skimage.metrics, column.metric)
+    inner = slice(border, -border or None)
+    return lambda result, truth: float(function(truth[inner, inner], result[inner, inner], **column.options))
+
+
+def batch_function(column: Column, protocol: Protocol, device: torch.device) -> BatchFunction:
+    """Return the function of a pyiqa column: lists of images of one size, [H, W, 3] BGR, to a number for each.
+
+    Raises:
+        UserError: its weights are missing; names the files and their place.
+    """
+    from vqcnir_arch.metrics.pyiqa_metric import create_metric
+
+    is_float = protocol.pixels == PIXELS_FLOAT
+    # a float output may lie outside [0, 1], which pyiqa refuses otherwise
+    model = create_metric(column.metric, device=device, check_input_range=not is_float)
+
+    def tensor(images: Sequence[np.ndarray]) -> torch.Tensor:
+        stacked = np.stack(images)
+        ordered = stacked if column.channels == "BGR" else stacked[..., ::-1]
+        border = protocol.crop_border
+        inner = ordered[:, border : -border or None, border : -border or None]
+        batch = torch.from_numpy(np.ascontiguousarray(inner.transpose(0, 3, 1, 2))).to(device).float()
+        return batch if is_float else batch / 255
+
+    def measure(results: Sequence[np.ndarray], truths: Sequence[np.ndarray] | None) -> list[float]:
+        pair = [tensor(results)] if column.reference == "none" else [tensor(results), tensor(truths)]
+        with torch.inference_mode():
+            values = model(*pair, **column.options)
+        return values.double().flatten().tolist()
+
+    return measure
+
+
+def set_distance(column: Column, results: Path, reference: Path, device: torch.device, batch: int) -> float:
+    """Return pyiqa's distance between the two folders of images (FID).
+
+    Raises:
+        UserError: its weights are missing; names the file and its place.
+    """
+    from vqcnir_arch.metrics.pyiqa_metric import create_metric
+
+    model = create_metric(column.metric, device=device)
+    value = model(str(results), str(reference), num_workers=0, batch_size=batch, verbose=False)
+    return float(value)

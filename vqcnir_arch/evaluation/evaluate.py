@@ -1,0 +1,227 @@
+"""Evaluate a folder of results under a named protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vqcnir_arch.data.files import existing_folder, find_images
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.evaluation.columns import fingerprint, set_distance, versions
+from vqcnir_arch.evaluation.journal import Journal, Value
+from vqcnir_arch.evaluation.measure import Measurements, Meter
+from vqcnir_arch.evaluation.pairs import Pair, find_results, pair_results
+from vqcnir_arch.evaluation.papers import find_set
+from vqcnir_arch.evaluation.protocols import WAYS, Column, Protocol, find_protocol
+from vqcnir_arch.evaluation.statistics import Mean, mean_with_interval
+
+
+@dataclass
+class Evaluation:
+    """The result: per image in `measured`, over all images and per video in `means` and `video_means`."""
+
+    protocol: Protocol
+    about: dict[str, str]
+    pairs: list[Pair]
+    measured: Measurements
+    means: dict[str, Mean]
+    video_means: dict[str, dict[str, float]]
+    test_set: str | None
+    out: Path
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns that have a value."""
+        return [column for column in self.protocol.columns if column.name in self.means]
+
+    @property
+    def undefined(self) -> dict[str, dict[str, str]]:
+        """By column and image, why the metric has no value there; such images are not in the mean."""
+        notes = {name: {i: v.note for i, v in values.items() if v.value is None} for name, values in self._values()}
+        return {name: of_images for name, of_images in notes.items() if of_images}
+
+    def _values(self) -> list[tuple[str, dict[str, Value]]]:
+        return list(self.measured.values.items())
+
+
+def evaluate(
+    results: Path,
+    protocol: str,
+    truths: Path | Mapping[str, Path] | None = None,
+    *,
+    out: Path | None = None,
+    reference: Path | None = None,
+    test_set: str | None = None,
+    suffix: str = "",
+    device: str | None = None,
+    batch: int | None = None,
+    workers: int = 2,
+) -> Evaluation:
+    """Measure a folder of results, anybody's, and write CSV, JSON and Markdown.
+
+    What was measured before, in the same output folder, of the same files and under the same settings, is taken over.
+
+    Args:
+        results: folder of images (`.npy` for a float protocol), `<video>/<frame>` or flat.
+        protocol: name of the protocol.
+        truths: folder of ground truths with the same names, or the files by name.
+        out: folder to write to; default: beside the results, `<results>_<protocol>`.
+        reference: folder of the images that FID compares with.
+        test_set: the papers' test set that this is, for protocols with several.
+        suffix: what the results' names end in beyond the ground truths'.
+        device: for the networks; default: the GPU if there is one.
+        batch: images at once on the device; default 8 on a GPU, 1 on a CPU.
+        workers: threads that read and measure on the CPU.
+
+    Raises:
+        UserError: nothing can be measured, folders are missing or do not pair, or a name is unknown.
+    """
+    chosen = find_protocol(protocol)
+    test_set = None if test_set is None else find_set(test_set, chosen)
+    pairs, about = _find(results, chosen, truths, suffix)
+    out = out or results.expanduser().resolve().parent / f"{results.expanduser().resolve().name}_{protocol}"
+    on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if on.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: torch finds no GPU")
+    if any(column.reference == "set" for column in chosen.columns):
+        about["reference set"] = str(existing_folder(reference, "reference set")) if reference else "none"
+    elif reference is not None:
+        raise UserError(f"protocol {protocol} compares with no set of images: leave --reference out")
+    about["device"] = torch.cuda.get_device_name(on) if on.type == "cuda" else str(on)
+    about["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
+    print("\n".join(describe(chosen, about)), flush=True)
+
+    skipped = _without_reference(chosen, truths, reference)
+    columns = [column for column in chosen.columns if column.name not in skipped]
+    journal = Journal(out / "journal.jsonl")
+    try:
+        batch = batch or (8 if on.type == "cuda" else 1)
+        meter = Meter(chosen, [c for c in columns if c.reference != "set"], journal, on, batch)
+        meter.measured.skipped.update(skipped)
+        for name, reason in meter.measured.skipped.items():
+            print(f"vqcnir: SKIPPED column {name}: {reason}", file=sys.stderr)
+        todo = meter.missing(pairs)
+        done = len(pairs) - len(todo) - len(meter.measured.failed)
+        if journal.outdated:
+            print(f"{journal.outdated} values in the journal are of other files or settings: measured anew")
+        if done:
+            print(f"{done} of {len(pairs)} images are in the journal '{journal.path}' already")
+        meter.measure(todo, done, workers)
+        for column in columns:
+            if column.reference == "set":
+                _measure_set(column, chosen, pairs, results, reference, meter.measured, journal, on, batch)
+    finally:
+        journal.close()
+    return _summary(chosen, about, pairs, meter.measured, test_set, out)
+
+
+def describe(protocol: Protocol, about: Mapping[str, str]) -> list[str]:
+    """Return the lines that say what is measured and how."""
+    lines = [f"protocol {protocol.name}: {protocol.summary}", f"  meant for: {protocol.folders}"]
+    lines += [f"  {name}: {text}" for name, text in about.items()]
+    lines.append(f"  pixels: {protocol.pixels}, crop {protocol.crop_border}")
+    return lines + [f"  {c.title} {c.arrow}: {c.settings} [{WAYS[c.way]}]" for c in protocol.columns]
+
+
+def _find(
+    results: Path, protocol: Protocol, truths: Path | Mapping[str, Path] | None, suffix: str
+) -> tuple[list[Pair], dict[str, str]]:
+    if protocol.truths == "required" and truths is None:
+        raise UserError(f"protocol {protocol.name} compares with ground truths: --gt is missing")
+    if protocol.truths == "none" and truths is not None:
+        raise UserError(f"protocol {protocol.name} measures without ground truth: leave --gt out")
+    if isinstance(truths, Path):
+        truths = truths.expanduser()
+        if truths.resolve() == results.expanduser().resolve():
+            raise UserError(f"results and ground truths are the same folder, '{truths}'")
+        where, files = str(truths), find_images(existing_folder(truths, "ground truths"))
+    else:
+        where, files = "none" if truths is None else f"{len(truths)} files of the data set", truths
+    found = find_results(results, protocol, suffix)
+    pairs = pair_results(found, files, f"results '{results}' and ground truths '{where}'")
+    videos = len({pair.video for pair in pairs if pair.video})
+    counted = f"{len(pairs):,} images" + (f", {videos} videos" if videos else ", no video folders")
+    return pairs, {"results": f"{results} ({counted})", "ground truth": where}
+
+
+def _without_reference(protocol: Protocol, truths: object, reference: Path | None) -> dict[str, str]:
+    """Return the columns that lack what they compare with."""
+    reasons = {}
+    for column in protocol.columns:
+        if column.reference == "image" and truths is None:
+            reasons[column.name] = "compares with ground truths, and --gt is not given"
+        if column.reference == "set" and reference is None:
+            reasons[column.name] = "compares with a set of images, and --reference is not given"
+    return reasons
+
+
+def _measure_set(
+    column: Column,
+    protocol: Protocol,
+    pairs: Sequence[Pair],
+    results: Path,
+    reference: Path,
+    measured: Measurements,
+    journal: Journal,
+    device: torch.device,
+    batch: int,
+) -> None:
+    """Measure a column that has one value for the whole folder."""
+    if measured.failed:
+        measured.skipped[column.name] = f"{len(measured.failed)} images cannot be read"
+        return
+    files = [pair.result for pair in pairs] + list(find_images(reference).values())
+    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    stamp = [int(hashlib.sha256(repr(stats).encode()).hexdigest()[:12], 16)]
+    settings = fingerprint(column, protocol)
+    value = journal.find("", column.name, settings, stamp)
+    if value is None:
+        try:
+            distance = set_distance(column, results, reference, device, batch)
+        except UserError as error:
+            measured.skipped[column.name] = str(error)
+            print(f"vqcnir: SKIPPED column {column.name}: {error}", file=sys.stderr)
+            return
+        finite = math.isfinite(distance)
+        value = Value(distance if finite else None, "" if finite else "not a number: too few images")
+        journal.add("", column.name, settings, stamp, value)
+    measured.values[column.name] = {"": value}
+
+
+def _summary(
+    protocol: Protocol,
+    about: dict[str, str],
+    pairs: list[Pair],
+    measured: Measurements,
+    test_set: str | None,
+    out: Path,
+) -> Evaluation:
+    video_of = {pair.name: pair.video for pair in pairs}
+    means: dict[str, Mean] = {}
+    video_means: dict[str, dict[str, float]] = {}
+    for name, values in measured.values.items():
+        defined = {image: value.value for image, value in values.items() if value.value is not None}
+        if not defined:
+            notes = sorted({value.note for value in values.values()})
+            measured.skipped[name] = f"no image has a value: {notes[0] if notes else 'none could be read'}"
+            continue
+        if "" in defined:  # one value for the whole folder
+            means[name] = Mean(defined[""], None, None, len(pairs))
+            continue
+        videos = [video_of[image] for image in defined]
+        means[name] = mean_with_interval(list(defined.values()), videos)
+        by_video: dict[str, list[float]] = {}
+        for video, value in zip(videos, defined.values(), strict=True):
+            by_video.setdefault(video, []).append(value)
+        video_means[name] = {video: sum(v) / len(v) for video, v in sorted(by_video.items()) if video}
+    evaluation = Evaluation(protocol, about, pairs, measured, means, video_means, test_set, out)
+    if not means:
+        reasons = {**measured.failed, **measured.skipped}
+        raise UserError("\n".join(f"nothing was measured: {name}: {reason}" for name, reason in reasons.items()))
+    return evaluation

@@ -1,0 +1,65 @@
+"""What a checkpoint or a training state is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork
+from vqcnir_arch.checkpoint import WRAPPERS, is_training_state, load_file, load_network, unwrapped
+
+
+def describe_checkpoint(file: str) -> str:
+    """Load a checkpoint and say what it is: network, stage, options, whose file, how it is wrapped.
+
+    Raises:
+        UserError: it is no training state and no checkpoint of this library's networks.
+    """
+    content = load_file(file, "checkpoint")
+    return describe_state(file, content) if is_training_state(content) else describe_network(file, content)
+
+
+def describe_state(file: str, state: Mapping[str, Any]) -> str:
+    """Describe a training state (`.state`)."""
+    own = state.get("vqcnir")
+    lines = [f"{file}: training state, iteration {state['iter']:,}, epoch {state['epoch']}"]
+    if own is None:
+        lines.append("  BasicSR's: without random state and place in the epoch, which begins anew on a resume")
+    else:
+        lines.append(f"  ours, for an exact resume; of {', '.join(own.get('networks', ()))}")
+    for optimizer in state["optimizers"]:
+        groups = optimizer["param_groups"]
+        count = sum(len(group["params"]) for group in groups)
+        lines.append(f"  optimiser of {count} tensors, learning rate {groups[0]['lr']:g}")
+    return "\n".join(lines) + "\n"
+
+
+def describe_network(file: str, content: Any) -> str:
+    """Describe a checkpoint of a network."""
+    tensors, wrapper = unwrapped(content, file)
+    net = load_network(tensors, name=f"checkpoint '{file}'")
+    whose = "ours, with its options" if EXTRA_STATE in tensors else "published layout, options read off its shapes"
+    wrappers = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+    layout = f"in {' and '.join(wrappers)} ({wrapper} is read)" if wrapper else "bare, without a wrapper"
+    lines = [
+        f"{file}: {type(net).__name__} ({'prior, stage I' if net.is_prior else 'restoration network, stage II'})",
+        f"  {whose}; {len(tensors)} tensors, {layout}; {Path(file).stat().st_size / 1e6:.1f} MB",
+        f"  {sum(p.numel() for p in net.parameters()):,} parameters in use",
+        *(f"  {line}" for line in dropped(net, tensors)),
+        *(f"  {name}: {value}" for name, value in net.options.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def dropped(net: VQNetwork, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return one line for each group of published tensors that the network has no use for."""
+    used = {name for own in net.state_dict() for name in (own, net.published_name(own))}
+    lines = []
+    for beginning in net.published_dead:
+        dead = [tensor for name, tensor in tensors.items() if name.startswith(beginning) and name not in used]
+        if dead:
+            lines.append(f"dropped {len(dead)} dead tensors {beginning}* ({sum(t.numel() for t in dead):,} numbers)")
+    return lines

@@ -1,0 +1,139 @@
+"""Check `{type: ..., options}` blocks against the signature of the class that each type names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
+
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.options.sections import check_section, mapping, shown
+from vqcnir_arch.options.signatures import signature_schema
+from vqcnir_arch.registry import (
+    ARCH_REGISTRY,
+    DATASET_REGISTRY,
+    ENHANCER_REGISTRY,
+    FUSION_REGISTRY,
+    QUANTIZER_REGISTRY,
+    Registry,
+    lookup,
+)
+
+SCHEDULERS = {
+    "MultiStepLR": MultiStepRestartLR,
+    "MultiStepRestartLR": MultiStepRestartLR,
+    "CosineAnnealingRestartLR": CosineAnnealingRestartLR,
+}
+PARTS = {
+    # block inside a network of ours: its registry, the arguments that the network decides, options that it takes
+    "quantizer": (QUANTIZER_REGISTRY, ("codebook_size", "code_dim"), {}),
+    "enhancer": (ENHANCER_REGISTRY, ("channels", "index"), {"depth": int}),
+    "fusion": (FUSION_REGISTRY, ("channels", "coarser_channels", "norm_groups"), {}),
+}
+
+
+def check_block(
+    findings: list[str],
+    registry: Registry,
+    values: Any,
+    where: str,
+    decided: tuple[str, ...] = (),
+    more: dict[str, type] | None = None,
+) -> dict[str, Any]:
+    """Check a block whose type is in a registry.
+
+    Args:
+        findings: takes one line for each problem.
+        registry: where the type stands.
+        values: the block.
+        where: its place, as users read it.
+        decided: arguments that the caller of the class fills in.
+        more: options that the caller takes itself.
+    """
+    target = block_target(findings, registry, values, where)
+    return values if target is None else check_call(findings, target, values, where, decided, more)
+
+
+def block_target(findings: list[str], registry: Registry, values: Any, where: str) -> Any:
+    """Return what a block's type names, or None after a finding."""
+    if not isinstance(values, dict) or not values.get("type"):
+        findings.append(f"{where}: expected a block with a 'type', got {shown(values)}")
+        return None
+    try:
+        return lookup(registry, str(values["type"]))
+    except UserError as error:
+        findings.append(f"{where}: {error}")
+        return None
+
+
+def check_call(
+    findings: list[str],
+    target: Any,
+    values: dict[str, Any],
+    where: str,
+    decided: tuple[str, ...] = (),
+    more: dict[str, type] | None = None,
+) -> dict[str, Any]:
+    """Check the options of a block as the arguments of a call of `target`."""
+    schema = signature_schema(target, decided, more or {})
+    rest = {key: value for key, value in values.items() if key != "type"}
+    return {"type": values["type"], **check_section(findings, schema, rest, f"{where} ({values['type']})")}
+
+
+def check_named(
+    findings: list[str], known: dict[str, Any], block: Any, where: str, decided: tuple[str, ...]
+) -> dict[str, Any]:
+    """Check a block whose type is not in a registry of BasicSR: an optimiser, a schedule."""
+    kind = block.get("type") if isinstance(block, dict) else block
+    if not isinstance(block, dict) or not isinstance(kind, str) or kind not in known:
+        findings.append(f"{where}: unknown type '{kind}'{nearest(str(kind), known)}")
+        return block
+    return check_call(findings, known[kind], block, where, decided)
+
+
+def check_network(findings: list[str], block: Any, where: str) -> dict[str, Any]:
+    """Check a network, and in one of ours the blocks inside; what another class calls `fusion` is its own affair."""
+    checked = check_block(findings, ARCH_REGISTRY, block, where)
+    target = block_target([], ARCH_REGISTRY, block, where)
+    if not (inspect.isclass(target) and issubclass(target, VQNetwork)):
+        return checked
+    for part, (registry, decided, more) in PARTS.items():
+        inner = checked.get(part)
+        if not isinstance(inner, dict) or inner == {"type": "none"}:
+            continue  # what is no mapping has its finding from the network's signature
+        place = f"{where}: {part}"
+        if part == "fusion":
+            check_levels(findings, registry, inner, place, decided)
+        else:
+            checked[part] = check_block(findings, registry, inner, place, decided, more)
+    return checked
+
+
+def check_levels(
+    findings: list[str], registry: Registry, block: dict[str, Any], where: str, decided: tuple[str, ...]
+) -> None:
+    """Check a block whose options may be lists of one value per level: the type holds for each of them."""
+    for i in range(max((len(v) for v in block.values() if isinstance(v, list)), default=1)):
+        level = {k: v[min(i, len(v) - 1)] if isinstance(v, list) and v else v for k, v in block.items()}
+        found: list[str] = []
+        check_block(found, registry, level, where, decided)
+        if found:
+            findings += found
+            return
+
+
+def check_dataset(findings: list[str], block: Any, phase: str) -> dict[str, Any]:
+    """Check a data set; BasicSR's take any dictionary, so that there is nothing to check against."""
+    where = f"datasets: {phase}"
+    if not re.fullmatch(r"train|(val|test)(_\w+)?", phase):
+        findings.append(f"datasets: phase '{phase}' is unknown (known: train, val, val_*, test, test_*)")
+    target = block_target(findings, DATASET_REGISTRY, block, where)
+    if target is None:
+        return mapping(block)
+    if "name" not in block:
+        findings.append(f"{where}: name is missing")
+    schema = getattr(target, "Options", None)
+    return block if schema is None else check_section(findings, schema, block, where)
