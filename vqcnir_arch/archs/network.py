@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
 from vqcnir_arch.errors import UserError
 
@@ -102,7 +103,7 @@ class VQNetwork(nn.Module):
             x = pad_bottom_right(x, self.published_size_multiple, always=True)
         else:
             x = pad_bottom_right(x, self.size_multiple)
-        result = self.compute(x, **keywords)
+        result = self.compute(fast_layout(x), **keywords)
         image, *rest = result if isinstance(result, tuple) else (result,)
         if isinstance(image, Tensor):
             image = crop_bottom_right(image, height * self.scale, width * self.scale)

@@ -58,8 +58,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32"])
     parser.add_argument("--train", action="store_true", help="training steps instead of forward passes")
-    parser.add_argument("--no-reference", action="store_true",
-                        help="leave out the rows with torchvision's deformable convolution and published padding")  # fmt: skip
+    parser.add_argument(
+        "--no-reference", action="store_true",
+        help="leave out the rows with torchvision's deformable convolution and published padding",
+    )  # fmt: skip
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default: 5)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")

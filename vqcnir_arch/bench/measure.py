@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.bench.subjects import Case, build_network, work_of
 from vqcnir_arch.restoration.inference import PRECISIONS, precision_of
 
@@ -72,7 +73,7 @@ def time_all(
 
 def multiply_adds(case: Case) -> float:
     """Count the multiply-adds of a case's convolutions and matrix products, at the size that it pads to."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), plain_operators():
         net = build_network(case.network, torch.device("cpu"))
         net.padding = "published" if case.is_reference else getattr(net, "padding", None)
         counted = Case(case.network, case.size, case.batch, train=case.train)  # torchvision's operator is not counted
@@ -137,5 +138,3 @@ def agreement(net: nn.Module, image: Tensor, precision: str) -> tuple[float, flo
             handle.remove()
     error = (low - exact).square().mean()
     return differing.float().mean().item(), (10 * ((exact.max() - exact.min()) ** 2 / error).log10()).item()
-
-

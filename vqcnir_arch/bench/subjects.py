@@ -12,9 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
-from vqcnir_arch.archs import deform_conv
+from vqcnir_arch.archs import DeformConv2d
+from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.checkpoint import load_network, own_networks
 from vqcnir_arch.errors import UserError, nearest
@@ -74,7 +74,7 @@ def build_network(name: str, device: torch.device) -> nn.Module:
         net = own[name]()
         net.quantizer.codebook.data.normal_()
         for module in net.modules():
-            if isinstance(module, deform_conv.DeformConv2d):
+            if isinstance(module, DeformConv2d):
                 nn.init.normal_(module.conv_offset.weight, std=OFFSET_STD)
     elif name in PEERS:
         net = build_peer(name)
@@ -100,18 +100,14 @@ def build_peer(name: str) -> nn.Module:
 
 
 @contextmanager
-def as_published(net: nn.Module) -> Iterator[None]:
-    """Give a network torchvision's deformable convolution and the published padding for a while."""
-
-    def operator(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return deform_conv2d(x, offset, weight, bias, padding=1, mask=mask)
-
-    ours, padding = deform_conv.deform_conv2d_grid_sample, net.padding
-    deform_conv.deform_conv2d_grid_sample, net.padding = operator, "published"
+def as_published(net: VQNetwork) -> Iterator[None]:
+    """Give a network torchvision's deformable convolution, torch's own operators and the published padding."""
+    ours, net.padding = net.padding, "published"
     try:
-        yield
+        with plain_operators():
+            yield
     finally:
-        deform_conv.deform_conv2d_grid_sample, net.padding = ours, padding
+        net.padding = ours
 
 
 def work_of(case: Case, net: nn.Module, image: Tensor) -> Callable[[], Any]:

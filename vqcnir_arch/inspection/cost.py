@@ -14,6 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqcnir_arch.archs import VQGANPrior
+from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.speed import checkpoint_blocks
@@ -58,7 +59,7 @@ def fake_network(options: dict[str, Any], name: str) -> nn.Module:
 def gmacs(options: dict[str, Any], size: int) -> float:
     """Return the 10^9 multiply-accumulates of `network_g` for one image of `size` × `size` pixels, under `fakes`."""
     net = fake_network(options, "network_g").eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), plain_operators():
         section("network_g", net, torch.rand(1, 3, size, size))
     return counter.get_total_flops() / 2e9
 
@@ -66,7 +67,7 @@ def gmacs(options: dict[str, Any], size: int) -> float:
 def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory, list[str]]:
     """Estimate the memory of a training step: generator with image losses and discriminator, then discriminator.
 
-    With `num_gpu: 0` that of a CPU, where a deformable convolution keeps more, else that of a GPU; none is needed here.
+    With `num_gpu: 0` that of a CPU, where a deformable convolution is computed twice, else that of a GPU; none is needed.
 
     Args:
         options: a checked option file for training.
