@@ -27,8 +27,8 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "CodeFormer": ("spandrel_extra_arches", {}),
 }
 """Package and options of other people's networks; NAFNet's are those published for deblurring."""
-OFFSET_STD = 0.02
-"""Of the weights that predict offsets in a network without a checkpoint, where they would all be zero."""
+OFFSET_STD, RESIDUAL_SCALE = 0.02, 0.2
+"""Weights that predict offsets, and scales of residuals, in a network without a checkpoint: they would all be zero."""
 
 
 class Unavailable(Exception):
@@ -73,6 +73,9 @@ def build_network(name: str, device: torch.device) -> nn.Module:
     if name in own:
         net = own[name]()
         net.quantizer.codebook.data.normal_()
+        for parameter_name, parameter in net.named_parameters():
+            if parameter_name.endswith((".beta", ".gamma")):
+                nn.init.constant_(parameter, RESIDUAL_SCALE)
         for module in net.modules():
             if isinstance(module, DeformConv2d):
                 nn.init.normal_(module.conv_offset.weight, std=OFFSET_STD)

@@ -67,7 +67,7 @@ def gmacs(options: dict[str, Any], size: int) -> float:
 def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory, list[str]]:
     """Estimate the memory of a training step: generator with image losses and discriminator, then discriminator.
 
-    With `num_gpu: 0` that of a CPU, where a deformable convolution is computed twice, else that of a GPU; none is needed.
+    With `num_gpu: 0` that of a CPU, else that of a GPU; none is needed here.
 
     Args:
         options: a checked option file for training.
