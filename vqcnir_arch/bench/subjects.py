@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "CodeFormer": ("spandrel_extra_arches", {}),
 }
 """Package and options of other people's networks; NAFNet's are those published for deblurring."""
+REGISTRIES = {"spandrel": "MAIN_REGISTRY", "spandrel_extra_arches": "EXTRA_REGISTRY"}
 OFFSET_STD, RESIDUAL_SCALE = 0.02, 0.2
 """Weights that predict offsets, and scales of residuals, in a network without a checkpoint: they would all be zero."""
 
@@ -94,7 +96,8 @@ def build_peer(name: str) -> nn.Module:
     """Build a peer with random weights from the package that brings it."""
     package, options = PEERS[name]
     try:
-        module = importlib.import_module(f"{package}.architectures.{name}")
+        registry = getattr(importlib.import_module(package), REGISTRIES[package])
+        module = sys.modules[type(registry.get(name).architecture).__module__]
         return getattr(module, name)(**options)
     except ModuleNotFoundError as error:
         raise Unavailable(f"{package} is not installed") from error
