@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,7 +61,8 @@ def test_training_step_trains(weights):
 
 def test_multiply_adds_of_one_size(weights):
     """Counted at the size that is padded to: 24×40 fits, the published rule goes on to 64×64."""
-    ours, reference = (measure.multiply_adds(Case(weights, (24, 40), is_reference=r)) for r in (False, True))
+    net = build_network(weights, CPU)
+    ours, reference = (measure.work_size(Case(weights, (24, 40), is_reference=r), net) for r in (False, True))
     assert reference / ours == pytest.approx(64 * 64 / (24 * 40), rel=0.05)
     # G's last convolution alone: 3 output channels, 16 input channels, 9 taps
     assert ours > 24 * 40 * 3 * 16 * 9
@@ -115,3 +118,17 @@ def test_bad_flags(arguments, words, capsys):
 def test_bad_names(arguments, words):
     with pytest.raises(UserError, match=words):
         dispatch(["bench", "--quiet", *arguments])
+
+
+def test_restoring_on_a_gpu_script(weights, capsys, monkeypatch):
+    """The script as on a GPU, but small and on the CPU, where the compiler's first part is enough."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    script = importlib.import_module("gpu_speed")
+    small = ["--forward", "16", "24", "--forward-batch", "1", "2", "--steps", "2", "--compile-backend", "aot_eager"]
+    try:
+        assert script.main(["--device", "cpu", "--weights", weights, *small]) == 0
+    finally:
+        torch._dynamo.reset()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "channels_last+compile" in line]
+    assert [row[1] for row in rows] == ["1", "2"]
+    assert all(float(row[5]) > 20 for row in rows)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LAST = torch.channels_last
 _enabled = True
 
 
@@ -38,7 +39,7 @@ def fast_layout(x: Tensor) -> Tensor:
 
     Not where a gradient is wanted: torch's group norm and its gradient are less exact in that format (see `GroupNorm`).
     """
-    return x.contiguous(memory_format=torch.channels_last) if is_fast(x) and not torch.is_grad_enabled() else x
+    return x.contiguous(memory_format=LAST) if is_fast(x) and not torch.is_grad_enabled() else x
 
 
 ROWS_OF_DOUBLED = ((0.0, 0.0, 1.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 0.0, 0.0))
@@ -95,8 +96,8 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        is_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-        if not is_last or torch.is_grad_enabled() or not is_fast(x) or x.dtype not in (torch.float32, torch.float64):
+        is_exact = x.is_contiguous() or x.dtype not in (torch.float32, torch.float64)
+        if not is_fast(x) or is_exact or torch.is_grad_enabled() or not x.is_contiguous(memory_format=LAST):
             return super().forward(x)
         out = torch.empty_like(x)
         for image, target in zip(pixels_of(x), pixels_of(out), strict=True):

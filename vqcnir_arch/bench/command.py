@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -135,7 +136,7 @@ def row(
     device: torch.device,
 ) -> dict[str, Any]:
     """Return the figures of one case; units are in the names."""
-    rate = measure.multiply_adds(case) / 1e9 / median(taken)
+    rate = measure.work_size(case, net) / 1e9 / median(taken)
     peak_rate = measure.MATMUL_SIZE[device.type] ** 3 / 1e9 / median(peak)
     figures = {
         "network": case.label, "height": case.size[0], "width": case.size[1], "batch": case.batch,
@@ -154,7 +155,18 @@ def row(
 def machine(device: torch.device) -> str:
     """Return one line on what was measured on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    return f"torch {torch.__version__}, {name}, {platform.machine()}"
+    model = next((line.split(":")[1].strip() for line in cpu_facts() if line.startswith("model name")), "")
+    units = [
+        unit for unit in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if any(f" {unit}" in x for x in cpu_facts())
+    ]
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"torch {torch.__version__}, {name}, {model or platform.machine()} ({', '.join(units[:2])}){load}"
+
+
+def cpu_facts() -> list[str]:
+    """Return the lines in which Linux describes the processor; none elsewhere."""
+    facts = Path("/proc/cpuinfo")
+    return facts.read_text().splitlines() if facts.exists() else []
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import resource
 import time
@@ -16,11 +17,10 @@ import numpy as np
 import skimage.data
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
-from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.bench.subjects import Case, build_network, work_of
+from vqcnir_arch.inspection.cost import multiply_adds
 from vqcnir_arch.restoration.inference import PRECISIONS, precision_of
 
 MATMUL_SIZE = {"cpu": 1536, "cuda": 8192}
@@ -71,16 +71,13 @@ def time_all(
     return taken
 
 
-def multiply_adds(case: Case) -> float:
-    """Count the multiply-adds of a case's convolutions and matrix products, at the size that it pads to."""
-    with FakeTensorMode(allow_non_fake_inputs=True), plain_operators():
-        net = build_network(case.network, torch.device("cpu"))
-        net.padding = "published" if case.is_reference else getattr(net, "padding", None)
-        counted = Case(case.network, case.size, case.batch, train=case.train)  # torchvision's operator is not counted
-        work = work_of(counted, net, torch.zeros(case.batch, 3, *case.size))
-        with FlopCounterMode(display=False) as counter:
-            work()
-    return counter.get_total_flops() / 2
+def work_size(case: Case, net: nn.Module) -> float:
+    """Count the multiply-adds of a case at the size that it pads to."""
+    fakes = FakeTensorMode()
+    with FakeCopyMode(fakes):
+        net = copy.deepcopy(net)
+    with fakes:
+        return multiply_adds(work_of(case, net, torch.empty(case.batch, 3, *case.size)))
 
 
 def peak_memory(case: Case, device: torch.device) -> tuple[int, int]:
