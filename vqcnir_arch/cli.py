@@ -33,6 +33,7 @@ VERBS = {
         "export.command:main", "CHECKPOINT FILE [--format NAME]", "write a file for torch.export, AOTInductor or ONNX"
     ),
     "serve": Verb("serving.command:main", "CHECKPOINT ... [--port N]", "open a page to try checkpoints on photos"),
+    "bench": Verb("bench.command:main", "[-w FILE] [--size HxW]", "measure time and memory of networks"),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "report": Verb("report:main", "DIR ... [--results NAME=DIR ...]", "write one HTML page on runs and results"),
     "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),

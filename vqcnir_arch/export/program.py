@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 import vqcnir_arch
-from vqcnir_arch.archs.deform_conv import DeformConv2d
+from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.swin import SwinBlock
 from vqcnir_arch.errors import UserError
@@ -79,16 +80,13 @@ def export_program(net: VQNetwork, operator: bool = False, size: int | None = No
         UserError: the network has a part that cannot be traced.
     """
     wrapped = Exported(copy.deepcopy(net)).cpu().float().eval().requires_grad_(False)
-    for module in wrapped.modules():
-        if isinstance(module, DeformConv2d):
-            module.always_operator = operator
     multiple = size_multiple(net)
     steps = max(3, math.ceil(size / multiple)) if size else 8  # torch.export takes 0 and 1 for constants
     # two different numbers: with a square the tracer might take height for width
     example = torch.rand(1, 3, steps * multiple, (steps + 1) * multiple)
     sizes = {2: multiple * Dim("height_steps", min=2), 3: multiple * Dim("width_steps", min=2)}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), plain_operators() if operator else nullcontext():
             return torch.export.export(wrapped, (example,), dynamic_shapes=({**sizes},), strict=False)
     except Exception as error:  # torch.export has dozens of error classes, all of them "this cannot be traced"
         logging.getLogger("vqcnir").debug("torch.export", exc_info=True)

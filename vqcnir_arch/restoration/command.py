@@ -65,7 +65,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-w", "--weights", required=True, help="checkpoint, published or ours")
     parser.add_argument("-o", "--out", required=True, help="folder of the results")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network, by autocast")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32",
+        help="of the network, by autocast; without -all, what decides the codes stays in float32",
+    )  # fmt: skip
     parser.add_argument("--padding", choices=PADDING_RULES, default="exact", help="published: for published numbers")
     parser.add_argument("--batch", type=positive, default=1, help="photographs of one size that go together")
     parser.add_argument(
