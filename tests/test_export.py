@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vqcnir_arch.archs import VQCNIR, VQGANPrior, cpu
+from vqcnir_arch.archs.deform_conv import DeformConv2d
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.export.command import compare, compared_sizes
