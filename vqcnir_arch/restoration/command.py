@@ -17,6 +17,7 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.padding import PADDING_RULES
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.attention_time import announcement
 from vqcnir_arch.restoration.inference import PRECISIONS, choose_device, restore, restore_tensor
 from vqcnir_arch.restoration.inputs import Task, find_tasks
 from vqcnir_arch.restoration.photo import FORMATS, Photo, format_of, read_photo, write_photo
@@ -106,6 +107,7 @@ class Run:
     def __init__(self, net: VQNetwork, settings: argparse.Namespace) -> None:
         self.net, self.settings = net, settings
         self.failed: list[Task] = []
+        self.said: set[tuple[int, int]] = set()
 
     def restore_all(self, tasks: Sequence[Task]) -> None:
         """Restore photographs in batches of equal size, videos one by one."""
@@ -156,6 +158,7 @@ class Run:
     def photos(self, group: list[tuple[Task, Photo]]) -> None:
         """Restore and write photographs of one size; those that are too large together one by one, then in strips."""
         images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
+        self.say_time(*images.shape[2:])
         restored = self.whole(images)
         if restored is None and len(group) > 1:
             for entry in group:
@@ -165,6 +168,14 @@ class Run:
             with self.counted(task):
                 image = self.strips(task, images) if restored is None else restored[i]
                 self.write(task, photo, image.permute(1, 2, 0).numpy())
+
+    def say_time(self, height: int, width: int) -> None:
+        """Say how long an image takes where that grows faster than its size; once for each size."""
+        if (height, width) not in self.said:
+            self.said.add((height, width))
+            line = announcement(self.net, height, width)
+            if line is not None:
+                tqdm.write(line, file=sys.stderr)
 
     def whole(self, images: torch.Tensor) -> torch.Tensor | None:
         """Restore images at once; None where they are too large for that."""
