@@ -134,7 +134,7 @@ class CodeFormer(FaceAutoencoder):
             return_codes: give (image, codes).
             decode: without, give (None, codes): stage II needs no image.
         """
-        feature, levels = self.encoder(x * 2 - 1, return_levels=True)
+        feature, levels = self.encoder(x * 2 - 1, True)
         codes = self.quantizer(feature)
         if not decode:
             return None, codes

@@ -122,6 +122,9 @@ class DAEFR(FaceAutoencoder):
         self.start_parts(prior, path, parts)
         self.get_parameter(f"{domain}_codebook").data.copy_(prior.quantizer.codebook)
 
+    def code_parts(self) -> list[nn.Module]:
+        return [*super().code_parts(), self.hq_encoder, self.hq_before_quant, self.fusion]
+
     def compute(self, x: Tensor, return_codes: bool = False, decode: bool = True) -> Any:
         """Restore faces; with `return_codes` give (image, codes), without `decode` (None, codes)."""
         x = x * 2 - 1

@@ -217,6 +217,9 @@ class FaceAutoencoder(VQNetwork):
     def adaptive_layer(self) -> nn.Conv2d:
         return self.generator.conv_out
 
+    def code_parts(self) -> list[nn.Module]:
+        return [self.encoder, self.before_quant, self.quantizer]
+
     def big_blocks(self) -> list[nn.Module]:
         stacks = [self.get_submodule(name) for name in self.published_stacks]
         return [part for stack in stacks for name, part in stack.named_children() if "_block" in name]
