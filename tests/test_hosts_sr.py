@@ -53,7 +53,8 @@ def test_inspect(checkpoint, capsys, host):
     dispatch(["inspect", "net.pth", "prior.pth"])
     text = capsys.readouterr().out
     assert f"net.pth: {host} (restoration network" in text and "scale: 2" in text
-    assert ("prior.pth: AdaCode (prior" if host == "AdaCode" else "prior.pth: VQGANPrior (prior") in text
+    prior = "AdaCode (prior, stage 2)" if host == "AdaCode" else "VQGANPrior (prior, stage I)"
+    assert f"prior.pth: {prior}" in text
 
 
 @pytest.mark.parametrize("host", HOSTS)

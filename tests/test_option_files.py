@@ -13,7 +13,7 @@ from vqcnir_arch.registry import ARCH_REGISTRY, build, lookup
 
 FOLDER = Path(__file__).parents[1] / "options"
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.yml"))
-# at the published sizes, by type, scale and stage
+# at the published sizes, by type, scale, and stage or flavour
 PARAMETERS = {
     ("VQGANPrior", 1, None): 12_176_707,
     ("VQCNIR", 1, None): 47_854_222,
@@ -22,9 +22,15 @@ PARAMETERS = {
     ("AdaCode", 1, 2): 35_438_088,
     ("AdaCode", 2, 3): 59_972_616,
     ("AdaCode", 4, 3): 57_321_352,
+    ("FaceVQGANPrior", 1, "codeformer"): 63_740_099,
+    ("FaceVQGANPrior", 1, "daefr"): 72_680_003,
+    ("AssociatedPriors", 1, None): 2 * 72_680_003 + 1,
+    ("CodeFormer", 1, None): 94_112_707,
+    ("DAEFR", 1, None): 152_151_235,
 }
 OTHER_NETWORKS = (
     "demo/", "study/", "vqcnir/ablations/", "femasr/sinca/", "adacode/sinca/", "adacode/train_adacode_stage1",
+    "codeformer/sinca/", "daefr/sinca/",
 )  # fmt: skip
 """Beginnings of the names of files whose networks have other sizes by intention."""
 TRAIN, TEST = "vqcnir/train_vqcnir_lolblur.yml", "vqcnir/test_vqcnir_lolblur.yml"
@@ -62,14 +68,15 @@ def test_file_says_what_it_reproduces(name):
 @pytest.mark.parametrize("name", FILES)
 def test_network_builds(name):
     block = read(name)["network_g"]
-    block.pop("prior", None)
+    for key in ("prior", "hq_prior", "lq_prior"):
+        block.pop(key, None)
     with torch.device("meta"):
         net = build(ARCH_REGISTRY, block)
     if not name.startswith(OTHER_NETWORKS):
         semantic = sum(p.numel() for n, p in net.named_parameters() if n.startswith("semantic_head."))
         assert (
             sum(p.numel() for p in net.parameters()) - semantic
-            == PARAMETERS[block["type"], net.scale, block.get("stage")]
+            == PARAMETERS[block["type"], net.scale, block.get("stage") or block.get("flavour")]
         )
         assert semantic == (512 * 512 + 512 if block.get("semantic_dim") else 0)
 

@@ -41,6 +41,11 @@ def vqcnir(net: nn.Module) -> dict[str, Edits]:
     return variants
 
 
+def codeformer(net: nn.Module) -> dict[str, Edits]:
+    """Return CodeFormer's variant without fusion, which is its fidelity weight 0."""
+    return {"w = 0": dict.fromkeys(net.fusions.values(), lambda inputs, output: inputs[1])}
+
+
 def code_grid_alone(inputs: tuple[Any, ...], output: list[Tensor]) -> list[Tensor]:
     """Return the first of an encoder's features, that of the code grid."""
     return output[:1]
@@ -55,6 +60,7 @@ VARIANTS: dict[str, Callable[[nn.Module], dict[str, Edits]]] = {
     "VQCNIR": vqcnir,
     "FeMaSR": swin_host,
     "AdaCode": swin_host,
+    "CodeFormer": codeformer,
 }
 """By class of the network; the first variant of each is SinCA's: the input reaches the image as codes alone."""
 

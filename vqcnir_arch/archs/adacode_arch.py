@@ -218,12 +218,12 @@ class AdaCode(SwinAutoencoder):
             return None
         count = numbers(shapes, "quantize_group.")
         codebooks = [shapes.get(f"quantize_group.{k}.embedding.weight") for k in range(count)]
-        if count != predictor[0] or None in codebooks:
+        stack, restoration = swin_options(shapes, "weight_predictor.blocks.0"), lq_options(shapes)
+        if count != predictor[0] or None in codebooks or stack is None:
             return None
-        restoration = lq_options(shapes)
         return {
             "stage": 2 if restoration is None else 3,
-            **(restoration or {"scale": 1, "channels": channels, **swin_options(shapes, "weight_predictor.blocks.0")}),
+            **(restoration or {"scale": 1, "channels": channels, **stack}),
             "codebook_size": [codebook[0] for codebook in codebooks],
             "code_dim": codebooks[0][1],
         }

@@ -48,6 +48,7 @@ class FeMaSR(SwinAutoencoder):
         "quantize_group.0.embedding.weight",
         "multiscale_encoder.in_conv.weight",
         "multiscale_encoder.blocks.*.swin_blks.0.residual_group.blocks.0.attn.relative_position_bias_table",
+        "multiscale_encoder.blocks.*.swin_blks.0.conv.weight",
         "before_quant_group.0.weight",
         "after_quant_group.0.conv.weight",
         "decoder_group.0.block.1.weight",

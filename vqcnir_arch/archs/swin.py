@@ -141,11 +141,14 @@ class SwinEncoder(Encoder):
         return features
 
 
-def swin_options(shapes: dict[str, torch.Size], stack: str) -> dict[str, Any]:
-    """Read a stack's options off the published tensors whose names begin with `stack`."""
+def swin_options(shapes: dict[str, torch.Size], stack: str) -> dict[str, Any] | None:
+    """Read a stack's options off the published tensors whose names begin with `stack`; None where it is another's."""
+    table = shapes.get(f"{stack}.swin_blks.0.residual_group.blocks.0.attn.relative_position_bias_table")
+    if table is None or len(table) != 2:
+        return None
     groups = numbers(shapes, f"{stack}.swin_blks.")
     depth = numbers(shapes, f"{stack}.swin_blks.0.residual_group.blocks.")
-    entries, heads = shapes[f"{stack}.swin_blks.0.residual_group.blocks.0.attn.relative_position_bias_table"]
+    entries, heads = table
     window = (round(entries**0.5) + 1) // 2  # the table has (2·window - 1)² entries
     return {"swin_groups": groups, "swin_depth": depth, "swin_heads": heads, "window": window}
 
@@ -159,13 +162,14 @@ def lq_options(shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
         return None
     (stack,) = stacks
     halvings = int(stack.rsplit(".", 1)[1])
-    if "multiscale_encoder.in_conv.weight" not in shapes:
+    options = swin_options(shapes, stack)
+    if options is None or "multiscale_encoder.in_conv.weight" not in shapes:
         return None
     stages = numbers(shapes, "multiscale_encoder.blocks.")
     return {
         "channels": channels,
         "scale": 2 ** (len(channels) - 1 - halvings),
-        **swin_options(shapes, stack),
+        **options,
         "feature_fusion": stages > halvings + 1,
     }
 

@@ -43,10 +43,11 @@ def describe_network(file: str, content: Any) -> str:
     tensors, wrapper = unwrapped(content, file)
     net = load_network(tensors, name=f"checkpoint '{file}'")
     whose = "ours, with its options" if EXTRA_STATE in tensors else "published layout, options read off its shapes"
+    kind, stage = ("prior", "I") if net.is_prior else ("restoration network", "II")
     wrappers = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
     layout = f"in {' and '.join(wrappers)} ({wrapper} is read)" if wrapper else "bare, without a wrapper"
     lines = [
-        f"{file}: {type(net).__name__} ({'prior, stage I' if net.is_prior else 'restoration network, stage II'})",
+        f"{file}: {type(net).__name__} ({kind}, stage {net.options.get('stage', stage)})",
         f"  {whose}; {len(tensors)} tensors, {layout}; {Path(file).stat().st_size / 1e6:.1f} MB",
         f"  {sum(p.numel() for p in net.parameters()):,} parameters in use",
         *(f"  {line}" for line in dropped(net, tensors)),

@@ -52,6 +52,8 @@ def fake_network(options: dict[str, Any], name: str) -> nn.Module:
     block = dict(options[name])
     if block.pop("prior", None) is not None:
         block.setdefault("freeze_prior", True)
+    for key in ("hq_prior", "lq_prior"):
+        block.pop(key, None)
     return section(name, build, ARCH_REGISTRY, block)
 
 

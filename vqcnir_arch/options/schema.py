@@ -114,7 +114,7 @@ class Experiment(Section):
 
     more = r"network_\w+"
     name: str = Field(min_length=1, description="name of the experiment and of its folder")
-    model_type: str = Field(description="VQPriorModel, VQRestorationModel, or a model of BasicSR")
+    model_type: str = Field(description="VQPriorModel, VQRestorationModel, VQAssociationModel, or a model of BasicSR")
     scale: PositiveInt = Field(1, description="size of the output over size of the input")
     num_gpu: NonNegativeInt | Literal["auto"] = Field(description="0 for the CPU, auto for all GPUs there are")
     manual_seed: int | None = Field(None, description="random seed")

@@ -18,6 +18,7 @@ from vqcnir_arch.archs.padding import PADDING_RULES
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.attention_time import announcement
+from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned, set_fidelity
 from vqcnir_arch.restoration.inference import PRECISIONS, choose_device, restore, restore_tensor
 from vqcnir_arch.restoration.inputs import Task, find_tasks
 from vqcnir_arch.restoration.photo import FORMATS, Photo, format_of, read_photo, write_photo
@@ -45,10 +46,12 @@ def main(arguments: Sequence[str]) -> None:
     if net.is_prior:
         raise UserError(f"checkpoint '{known.weights}' is a prior (stage I): it restores nothing, expected stage II")
     net.padding = known.padding
+    set_fidelity(net, known.fidelity)
+    faces = FaceRestorer(net, known.precision, known.face_weights) if known.faces == "whole" else None
     make_folder(out)
     remove_leftovers(*{task.target.parent for task in tasks})
     waiting = [task for task in tasks if not (known.skip_existing and task.target.exists())]
-    run = Run(net, known)
+    run = Run(net, known, faces)
     with tqdm(total=len(waiting), unit="file", disable=known.quiet) as run.bar:
         run.restore_all(waiting)
     done = len(waiting) - len(run.failed)
@@ -71,6 +74,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="of the network, by autocast; without -all, what decides the codes stays in float32",
     )  # fmt: skip
     parser.add_argument("--padding", choices=PADDING_RULES, default="exact", help="published: for published numbers")
+    parser.add_argument("--fidelity", type=float, metavar="W", help="CodeFormer: 0 its codes alone, 1 all of the input")
+    parser.add_argument(
+        "--faces", choices=["aligned", "whole"], default="aligned",
+        help="face networks: what photographs are; whole ones need facexlib",
+    )  # fmt: skip
+    parser.add_argument("--face-weights", metavar="DIR", help="folder of facexlib's weights (default: its own)")
     parser.add_argument("--batch", type=positive, default=1, help="photographs of one size that go together")
     parser.add_argument(
         "--tile", type=tile, default="auto", metavar="auto|off|N",
@@ -104,8 +113,8 @@ class Run:
 
     bar: tqdm
 
-    def __init__(self, net: VQNetwork, settings: argparse.Namespace) -> None:
-        self.net, self.settings = net, settings
+    def __init__(self, net: VQNetwork, settings: argparse.Namespace, faces: FaceRestorer | None) -> None:
+        self.net, self.settings, self.faces = net, settings, faces
         self.failed: list[Task] = []
         self.said: set[tuple[int, int]] = set()
 
@@ -144,7 +153,10 @@ class Run:
             photo = None
             with self.counted(task):
                 format_of(task.target)  # before minutes go by
-                photo = read_photo(task.source, self.settings.max_megapixels)
+                read = read_photo(task.source, self.settings.max_megapixels)
+                if self.faces is None:
+                    check_aligned(self.net, task.source, read.rgb)
+                photo = read
             if photo is None:
                 self.bar.update()
                 continue
@@ -157,6 +169,11 @@ class Run:
 
     def photos(self, group: list[tuple[Task, Photo]]) -> None:
         """Restore and write photographs of one size; those that are too large together one by one, then in strips."""
+        if self.faces is not None:
+            for task, photo in group:
+                with self.counted(task):
+                    self.write(task, photo, self.faces(photo.rgb, task.source))
+            return
         images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
         self.say_time(*images.shape[2:])
         restored = self.whole(images)

@@ -1,0 +1,129 @@
+"""Write the option files of CodeFormer's and DAEFR's rows in SinCA and VR, so that they cannot drift from the hosts'.
+
+    python scripts/make_face_options.py
+
+Run it after every change of `options/codeformer/*.yml` or `options/daefr/*.yml`; a test compares the files with what it
+would write.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+from make_host_options import OPTIONS, read, replace_once
+
+LAYERS = "depth: 9, num_heads: 8, expansion: 2.66, fusion: concat"
+MATCHING = "  matching_opt: {type: FeatureMatchingLoss, target: %s, loss_weight: 1.0}"
+ALIGNMENT = "  alignment_opt: {type: CodeAlignmentLoss, alignment: l2, loss_weight: 1.0}"
+STAGES = {"codeformer_stage2": ("CodeFormer", 8), "codeformer_stage3": ("CodeFormer", 4), "daefr": ("DAEFR", 8)}
+"""Name of a base: the host, and SinCA's batch (section 6.1)."""
+DAEFR_ITERATIONS = 200_000
+
+
+class Row(NamedTuple):
+    """One row: what it is, its quantizer and what its output is matched with; None is the host's own."""
+
+    what: str
+    quantizer: str | None = None
+    target: str | None = None
+
+
+ROWS = {
+    "retrain": Row('"{} (re-train)" of SinCA table 2'),
+    "sinca": Row('"{} + SinCA" of SinCA tables 2, 3 and 4', f"{{type: SinCA, {LAYERS}}}", "quantized"),
+    "index": Row('"{} (index)" of SinCA table 3', f"{{type: CodePrediction, attention: SinCA, {LAYERS}}}"),
+    "self_attention": Row('"{} + SA" of SinCA table 4', f"{{type: SelfAttention, {LAYERS}}}", "quantized"),
+    "cross_attention": Row('"{} + CA" of SinCA table 4', f"{{type: CrossAttention, {LAYERS}}}", "quantized"),
+    "vr": Row(
+        "{} + VR (its page prints no numbers: reproduces no table row)",
+        "{type: VectorRegression, weights: real, head: conv}",
+        "hq_feature",
+    ),
+}
+
+
+def headed(header: str, text: str) -> str:
+    """Put a header in the place of the one that stands there."""
+    lines = textwrap.wrap(f"{header} Written by scripts/{Path(__file__).name}: change the base or the script.", 118)
+    return "".join(f"# {line}\n" for line in lines) + re.sub(r"\A(#.*\n)+", "", text)
+
+
+def render_row(stage: str, name: str, row: Row) -> str:
+    """Return the option file of one row of SinCA or VR."""
+    host, batch = STAGES[stage]
+    folder = host.lower()
+    text = read(f"{folder}/train_{stage}.yml")
+    own_name = re.search(r"^name: (\S+)$", text, flags=re.MULTILINE)[1]
+    text = replace_once(r"^name: \S+$", f"name: {own_name}_{name}", text)
+    text = replace_once(r"^    batch_size_per_gpu: \d+$", f"    batch_size_per_gpu: {batch}   # on one GPU", text)
+    budget = f"batch {batch}, the host's iterations"
+    if host == "DAEFR":
+        budget = f"batch {batch}, {DAEFR_ITERATIONS // 1000}k iterations"
+        text = replace_once(r"^  total_iter: .*$", f"  total_iter: {DAEFR_ITERATIONS}", text)
+        text = re.sub(r"milestones: \[\d+\]", f"milestones: [{DAEFR_ITERATIONS}]", text)
+        text = text.replace("lr: 7.2e-5", "lr: 3.6e-5")  # its own rule: GPUs x batch x 4.5e-6
+    text = text.replace("CodeFormer_stage2/models", f"CodeFormer_stage2_{name}/models")
+    losses = "the host's own losses"
+    if row.quantizer:
+        text = replace_once(r"^  quantizer: .*$", f"  quantizer: {row.quantizer}", text)
+    if row.target:
+        losses = "feature matching and code alignment 1 : 1 (appendix B.1)"
+        text = replace_once(r"^  alignment_opt: .*$", ALIGNMENT, text)
+        text = replace_once(r"^  token_opt: .*$", MATCHING % row.target, text)
+        if stage == "codeformer_stage3":
+            losses += ", L1 and perceptual; no GAN is named there: CodeFormer's is off"
+            gan = re.search(r"^  gan_opt: (.*)$", text, flags=re.MULTILINE)[1]
+            text = replace_once(r"^  gan_opt: .*$", f"  gan_opt: ~   # CodeFormer's: {gan}", text)
+            text = replace_once(r"^  adaptive_gan_weight: .*$", "  adaptive_gan_weight: ~   # CodeFormer's: 1.0", text)
+            text = replace_once(r"^  gan_start_iter: .*$", "  gan_start_iter: 0   # CodeFormer's: 5001", text)
+    if row.target == "hq_feature":
+        text = re.sub(r"^    codes: .*\n", "", text, flags=re.MULTILINE)  # codes are not what VR is compared with
+    header = (
+        f"{row.what.format(host)}: {losses}, the host's rates, SinCA's budget (section 6.1: FFHQ 512, {budget}); "
+        f"otherwise as train_{stage}.yml, whose comments say what to fill in."
+    )
+    return headed(header, text)
+
+
+def render_children(host: str, release: str) -> str:
+    """Return the test of a published file on CelebChild-Test, which has no ground truth."""
+    text = read(f"{host.lower()}/test_{host.lower()}_celeba.yml")
+    text = replace_once(r"^name: \S+$", f"name: test_{host}_CelebChild", text)
+    text = replace_once(r"^    name: CelebA-Test$", "    name: CelebChild-Test", text)
+    text = replace_once(r"^    type: PairedImageDataset$", "    type: SingleImageDataset", text)
+    text = replace_once(r"^    dataroot_gt: .*\n", "", text)
+    text = replace_once(r"^    dataroot_lq: .*$", "    dataroot_lq: datasets/CelebChild-Test", text)
+    text = re.sub(r"^    (psnr|ssim): .*\n", "", text, flags=re.MULTILINE)
+    text = replace_once(r"^    lpips: .*$", "    niqe: {type: calculate_pyiqa, metric: niqe, better: lower}", text)
+    header = (
+        f"Test of {host}'s published file on CelebChild-Test's aligned faces, which have no ground truth: the row "
+        f'"{host} (release)" of SinCA table 2 ({release}). FID: vqcnir evaluate --protocol face on the results. '
+        "Fill in: datasets: test, path: pretrain_network_g (published or ours). pyiqa needs NIQE's weights."
+    )
+    return headed(header, text)
+
+
+def render_all() -> dict[str, str]:
+    """Return all option files, path below `options/` to text."""
+    files = {}
+    for stage, (host, _) in STAGES.items():
+        for name, row in ROWS.items():
+            files[f"{host.lower()}/sinca/train_{stage}_{name}.yml"] = render_row(stage, name, row)
+    files["codeformer/test_codeformer_celebchild.yml"] = render_children("CodeFormer", "FID 116.23, NIQE 4.983")
+    files["daefr/test_daefr_celebchild.yml"] = render_children("DAEFR", "FID 105.70, NIQE 4.143")
+    return files
+
+
+def main() -> None:
+    for name, text in render_all().items():
+        path = OPTIONS / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
