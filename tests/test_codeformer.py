@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from face_goldens import check_codes, check_image, check_inner, check_names, keep_outputs, stored_part
+from face_goldens import check_codes, check_image, check_inner, check_names, face_gmacs, keep_outputs, stored_part
 from golden_fill import golden_blocky_input, golden_state_dict
 from host_goldens import load_golden
 from test_networks import count, frozen_names
@@ -57,6 +57,11 @@ def test_parameters_and_names(published_keys):
     assert count(net.parameters()) == 94_112_707
     assert count(p for p in net.parameters() if not p.requires_grad) == 34_324_099
     check_names(net, published_keys("codeformer")["codeformer"])
+
+
+def test_cost():
+    assert face_gmacs(CodeFormer, w=0) == pytest.approx(295.8, abs=0.2)
+    assert face_gmacs(CodeFormer, w=1) == pytest.approx(404.9, abs=0.2)
 
 
 def test_published_file(tmp_path):

@@ -49,10 +49,10 @@ def estimated_seconds(net: VQNetwork, height: int, width: int) -> float | None:
         height, width: of the image, in pixels.
 
     Returns:
-        Seconds; None where no features attend to each other.
+        Seconds; None where no features attend to each other, or the network takes one size alone.
     """
     transformers = attention_over_features(net)
-    if not transformers:
+    if not transformers or net.fixed_size is not None:
         return None
     device = next(net.parameters()).device
     given: dict[nn.Module, tuple[Tensor, Tensor]] = {}
