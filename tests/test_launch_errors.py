@@ -125,7 +125,7 @@ BAD_TRAINING = {
     ),
     "prior of something else": (
         set_to("weights/linear.pth", "network_g", "prior"),
-        "is not a checkpoint of VQCNIR, VQGANPrior",
+        "is not a checkpoint of",
     ),
     "truncated prior": (set_to("weights/truncated.pth", "network_g", "prior"), "it is truncated or not a checkpoint"),
     "prior is text": (set_to("weights/text.pth", "network_g", "prior"), "'weights/text.pth' is not a file of tensors"),

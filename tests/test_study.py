@@ -77,10 +77,6 @@ def test_paired_differences_against_scipy():
     assert report.verdict(report.paired([1.0], [0.0])) == ""  # one seed says nothing of the spread
 
 
-def test_memory_of_known_size():
-    assert 190 < cost.added_memory(lambda: torch.ones(50_000_000)) < 230  # 200 million bytes: 191 MiB
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -81,7 +81,7 @@ def estimated_seconds(net: VQNetwork, height: int, width: int) -> float | None:
 
 def announcement(net: VQNetwork, height: int, width: int) -> str | None:
     """Return a line on the time that an image will take; None where it grows with the pixels alone, or is small."""
-    if height * width <= (2 * PROBE) ** 2:
+    if net.fixed_size is not None or height * width <= (2 * PROBE) ** 2:
         return None
     expected = estimated_seconds(net, height, width)
     if expected is None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
-import sys
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from vqcnir_arch.bench.measure import peak_so_far
 from vqcnir_arch.options import check_options
 from vqcnir_arch.registry import DATASET_REGISTRY, MODEL_REGISTRY, lookup
 
+CPU = torch.device("cpu")
 ROUNDS = 15
 WARM_UP = 2
 MEMORY_STEPS = 2
@@ -64,8 +63,7 @@ def measure(options: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        # first, while this process is small: a copy of a large one would have room for a step already
-        memory = {name: added_memory(lambda made=made: two_steps(made)) for name, made in options.items()}
+        memory = {name: added_memory(made) for name, made in options.items()}
         steppers = {name: Stepper(made) for name, made in tqdm(options.items(), desc="building", leave=False)}
         seconds: dict[str, list[float]] = {name: [] for name in options}
         for i in tqdm(range(WARM_UP + ROUNDS), desc="timing, all variants in turn", unit="round"):
@@ -87,32 +85,20 @@ def measure(options: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
     return costs
 
 
-def two_steps(options: dict[str, Any]) -> None:
+def added_memory(options: dict[str, Any]) -> float:
+    """Return by how many MB a run's model, its first batch and two steps raise the peak memory of a fresh process."""
+    context = multiprocessing.get_context("spawn")  # a forked one may not use autograd, and has its parent's memory
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        return executor.submit(added_memory_here, options).result()
+
+
+def added_memory_here(options: dict[str, Any]) -> float:
+    """Do the work of `added_memory` in this process."""
+    torch.set_num_threads(1)
+    checked = check_options(options, is_train=True)  # imports what a run needs
+    lookup(MODEL_REGISTRY, checked["model_type"]), lookup(DATASET_REGISTRY, checked["datasets"]["train"]["type"])
+    before = peak_so_far(CPU)
     stepper = Stepper(options)
     for _ in range(MEMORY_STEPS):
         stepper()
-
-
-def added_memory(work: Callable[[], None]) -> float:
-    """Return by how many MB `work` raises the peak memory of a process that is forked for it."""
-    context = multiprocessing.get_context("fork")  # a fresh one would import for seconds
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=report_added_memory, args=(work, sender))
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv()
-    finally:
-        process.join()
-
-
-def report_added_memory(work: Callable[[], None], sender: Connection) -> None:
-    before = peak_memory()
-    work()
-    sender.send(peak_memory() - before)
-
-
-def peak_memory() -> float:
-    """Return the peak resident memory of this process in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return (peak_so_far(CPU) - before) / 2**20
