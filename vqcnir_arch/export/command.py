@@ -52,6 +52,11 @@ def main(arguments: Sequence[str]) -> None:
     net = load_network(known.checkpoint)
     if net.is_prior:
         raise UserError(f"checkpoint '{known.checkpoint}' is a prior (stage I): it restores nothing, expected stage II")
+    if net.fixed_size is not None:
+        raise UserError(
+            f"checkpoint '{known.checkpoint}' is a {type(net).__name__}, which takes {net.fixed_size} x {net.fixed_size} "
+            "pixels alone: export writes networks for any size, and not this one"
+        )
 
     written = write(net, known.size)
     print(f"{describe(net)}, run by {written.runner}, against eager PyTorch:")
