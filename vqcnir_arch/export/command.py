@@ -53,9 +53,10 @@ def main(arguments: Sequence[str]) -> None:
     if net.is_prior:
         raise UserError(f"checkpoint '{known.checkpoint}' is a prior (stage I): it restores nothing, expected stage II")
     if net.fixed_size is not None:
+        kind, size = type(net).__name__, net.fixed_size
         raise UserError(
-            f"checkpoint '{known.checkpoint}' is a {type(net).__name__}, which takes {net.fixed_size} x {net.fixed_size} "
-            "pixels alone: export writes networks for any size, and not this one"
+            f"checkpoint '{known.checkpoint}' is a {kind}, which takes {size} x {size} pixels alone: export writes "
+            "networks for any size, and not this one"
         )
 
     written = write(net, known.size)
