@@ -15,6 +15,7 @@ from vqcnir_arch.archs import CodeFormer
 from vqcnir_arch.archs.codeformer_arch import adaptive_instance_norm
 from vqcnir_arch.checkpoint import detect
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.inference import restore_tensor
 
 SMALL = {"channels": [32, 32, 64], "codebook_size": 24, "code_dim": 32, "image_size": 32}
 QUANTIZERS = [
@@ -166,3 +167,14 @@ def test_prior(make_tiny, tmp_path):
     torch.save({"params": make_tiny("VQGANPrior").state_dict()}, path)
     with pytest.raises(UserError, match="is a VQGANPrior, expected a FaceVQGANPrior"):
         make_tiny("CodeFormer", prior=path)
+
+
+@pytest.mark.parametrize("name", ["CodeFormer", "DAEFR"])
+def test_half_precision_keeps_the_codes(make_tiny, name):
+    """What decides them stays in float32: logits and codes are the same bit for bit, the image is not."""
+    net = make_tiny(name).eval()
+    x, seen = torch.rand(4, 3, 16, 16), []
+    net.quantizer.register_forward_hook(lambda module, inputs, codes: seen.append(codes))
+    exact, half = restore_tensor(net, x), restore_tensor(net, x, "bf16")
+    assert torch.equal(seen[0].logits, seen[1].logits) and torch.equal(seen[0].indices, seen[1].indices)
+    assert 0 < (exact - half).abs().max() < 0.1
