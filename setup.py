@@ -15,6 +15,8 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
+EXPORT = ["onnx>=1.19", "onnxscript", "onnxruntime"]  # for `vqcnir export`
+SERVE = ["gradio>=6"]  # 99 MB with what it needs; for `vqcnir serve`
 REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
 ANALYSIS = ["scikit-learn"]  # for `vqcnir inspect --codebook`
 SPANDREL = ["spandrel>=0.4"]
@@ -31,8 +33,11 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
     package_data={"vqcnir_arch.evaluation": ["papers.yml"], "vqcnir_arch.report": ["assets/*"]},
-    # `vqcnir demo` needs its option files wherever it is installed
-    data_files=[("share/vqcnir/options/demo", [str(p) for p in sorted(Path("options/demo").glob("*.yml"))])],
+    # `vqcnir demo` and `vqcnir study` need their option files wherever they are installed
+    data_files=[
+        (f"share/vqcnir/options/{verb}", [str(p) for p in sorted(Path("options", verb).glob("*.yml"))])
+        for verb in ("demo", "study")
+    ],
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -60,7 +65,20 @@ setup(
         "report": REPORT,
         "analysis": ANALYSIS,
         "peers": PEERS,
-        "test": ["pytest", "pytorch-msssim", "ruff", *ANALYSIS, *REPORT, *SPANDREL, *VIDEO],
+        "export": EXPORT,
+        "serve": SERVE,
+        "test": [
+            "pytest",
+            "pytorch-msssim",
+            "pytest-xdist",
+            "ruff",
+            *ANALYSIS,
+            *EXPORT,
+            *REPORT,
+            *SERVE,
+            *SPANDREL,
+            *VIDEO,
+        ],
     },
     entry_points={"console_scripts": ["vqcnir = vqcnir_arch.cli:main"]},
 )

@@ -6,6 +6,11 @@
 The steps are those of VQRestorationModel with every loss on, discriminator included; VGG19 and the prior get random
 weights. Both precisions see the same images in the same order; their loss curves are compared as means over windows of
 a tenth of the iterations. Ends with status 1 if bf16 leaves float32 by more than `--tolerance` in the pixel loss.
+
+`--forward HEIGHT WIDTH` measures restoring instead: float32 as it is against bf16 with channels_last and torch.compile,
+PSNR between the two results (peak = range of float32's), and the share of the matrix product's rate in bf16:
+
+    python scripts/gpu_speed.py --forward 1120 640 --weights net_g.pth
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import gc
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,9 @@ import torch
 import torch.nn.functional as F
 from paper_size import peak_memory, stage_model, step_seconds, write_stand_ins
 from torch import Tensor
+
+from vqcnir_arch.bench import measure
+from vqcnir_arch.bench.subjects import Case, build_network, work_of
 
 OPTION_FILE = "options/vqcnir/train_vqcnir_lolblur.yml"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -100,6 +108,51 @@ def compare_curves(folder: Path, known: argparse.Namespace) -> bool:
     return follows
 
 
+def forward_speed(known: argparse.Namespace) -> None:
+    """Print images per second of restoring in float32 and in bf16, channels_last and compiled, at batch 1 and more."""
+    device, size = torch.device(known.device), tuple(known.forward)
+    name = known.weights or "VQCNIR"
+    product = measure.matmul_work(torch.bfloat16, device)
+    peak = measure.MATMUL_SIZE[device.type] ** 3 / min(measure.seconds(product, device) for _ in range(WARM_UP))
+    columns = (
+        "forward",
+        "batch",
+        "images/s",
+        "times as fast",
+        "peak GB",
+        "PSNR, dB",
+        "codes that differ",
+        "of bf16 peak",
+    )
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for batch in known.forward_batch:
+        case = Case(name, size, batch, "bf16-all")
+        net = build_network(name, device)
+        macs = measure.work_size(case, net)
+        image = measure.night_image(case).to(device)
+        codes, psnr = measure.agreement(net, image, case.precision)
+        rows = {"float32": median_seconds(work_of(Case(name, size, batch), net, image), known)}
+        net = net.to(memory_format=torch.channels_last)
+        net.compile(backend=known.compile_backend)
+        image = image.to(memory_format=torch.channels_last)
+        rows["bf16+channels_last+compile"] = median_seconds(work_of(case, net, image), known)
+        for row, (median, memory) in rows.items():
+            share = f"{psnr:.1f} | {100 * codes:.2f} % | {100 * macs / median / peak:.0f} %" if "bf16" in row else "| |"
+            times = rows["float32"][0] / median
+            print(f"| {row} | {batch} | {batch / median:.2f} | {times:.2f} | {memory:.1f} | {share} |", flush=True)
+
+
+def median_seconds(work: Callable[[], Any], known: argparse.Namespace) -> tuple[float, float]:
+    """Return the median seconds of some calls after those that warm up, and the peak memory in GB."""
+    device = torch.device(known.device)
+    if known.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(WARM_UP if known.device == "cuda" else 1):
+        measure.seconds(work, device)
+    taken = [measure.seconds(work, device) for _ in range(known.steps)]
+    return statistics.median(taken), peak_memory(known.device)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"])
@@ -109,8 +162,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--iterations", type=int, default=500, help="length of the loss curves, 0 for none")
     parser.add_argument("--tolerance", type=float, default=0.05)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--forward", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="measure restoring instead")
+    parser.add_argument("--forward-batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--weights", help="checkpoint to restore with (default: random weights)")
+    parser.add_argument("--compile-backend", default="inductor")
     known = parser.parse_args(arguments)
     name = torch.cuda.get_device_name() if known.device == "cuda" else "CPU"
+    if known.forward:
+        print(f"torch {torch.__version__}, {name}, {known.forward[0]}x{known.forward[1]}")
+        forward_speed(known)
+        return 0
     print(f"torch {torch.__version__}, {name}, batch {known.batch} of {known.size}x{known.size}")
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,19 +1,17 @@
-"""The option files of every ablation: as the base says, accepted by the check, and able to train, save and load."""
+"""The option files of every ablation: as the base says, accepted by the check, of the sizes that the docs name."""
 
 from __future__ import annotations
 
 import copy
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from test_ablations import SHALLOW
-from test_networks import count, frozen_names
+from test_networks import count
 
-import vqcnir_arch
 from vqcnir_arch.archs import VQCNIR
-from vqcnir_arch.models import VQRestorationModel
 from vqcnir_arch.options.check import check_options
 from vqcnir_arch.options.read import read_options
 
@@ -38,8 +36,8 @@ PARAMETERS = {
     "quantizer_cross_attention": 76_869_072,
     "quantizer_self_attention": 76_869_072,
     "quantizer_sinca": 76_869_072,
-    "quantizer_vr": 48_648_334,
-    "quantizer_vr_softmax": 48_648_334,
+    "quantizer_vr": 48_643_214,
+    "quantizer_vr_softmax": 48_643_214,
     "setting1_d": 15_690_951,
     "setting2_d_dbca": 21_115_390,
 }
@@ -54,12 +52,17 @@ def network_options(options: dict) -> dict:
     return {key: copy.deepcopy(value) for key, value in options["network_g"].items() if key not in ignored}
 
 
-def test_files_are_what_the_script_writes():
-    path = ROOT / "scripts" / "make_ablation_options.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+def load_script(name: str):
+    """A script of this repository as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert {file.name: file.read_text(encoding="utf-8") for file in FILES} == script.render_all(), f"run {path.name}"
+    return script
+
+
+def test_files_are_what_the_script_writes():
+    written = {file.name: file.read_text(encoding="utf-8") for file in FILES}
+    assert written == load_script("make_ablation_options").render_all(), "run scripts/make_ablation_options.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -80,38 +83,20 @@ def test_parameters(path):
         assert count(VQCNIR(**network_options(read(path))).parameters()) == PARAMETERS[path.stem]
 
 
-def shrink(network: dict, prior: Path) -> dict:
-    """The same variant at the tests' size."""
-    small = {"channels": [16, 16, 32, 32], "norm_groups": 8, "codebook_size": 32, "code_dim": 16, "prior": str(prior)}
-    network = {**copy.deepcopy(network), **small}
-    for block, values in (
-        ("quantizer", SHALLOW),
-        ("enhancer", {"depth": 2, "window": 2}),
-        ("fusion", {"heads": [2, 2, 1, 1], "offset_groups": 2}),
-    ):
-        network[block].update({key: value for key, value in values.items() if key in network[block]})
-    return network
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_training_step_and_round_trip(make_tiny, tmp_path, path):
-    """With the file's own losses but those that need the weights of VGG19 or a discriminator."""
-    torch.save({"params": make_tiny("VQGANPrior").state_dict()}, tmp_path / "prior.pth")
-    options = read(path)
-    options.update(is_train=True, dist=False, num_gpu=0)
-    options["network_g"] = shrink(options["network_g"], tmp_path / "prior.pth")
-    options["path"] = {"models": str(tmp_path), "training_states": str(tmp_path)}
-    for loss in ("perceptual_opt", "gan_opt"):
-        del options["train"][loss]
-    model = VQRestorationModel(options)
-    model.feed_data({"lq": torch.rand(2, 3, 16, 24), "gt": torch.rand(2, 3, 16, 24)})
-    before = {name: p.detach().clone() for name, p in model.net_g.named_parameters()}
-    model.optimize_parameters(1)
-    changed = {name for name, p in model.net_g.named_parameters() if not torch.equal(p, before[name])}
-    assert changed and not changed & frozen_names(model.net_g)
-
-    model.save(0, 1)
-    loaded = vqcnir_arch.load_network(tmp_path / "net_g_1.pth")
-    expected = model.net_g.state_dict()
-    assert loaded.options == model.net_g.options
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+def test_documented_sizes_are_those_of_the_networks():
+    """The supplement compares the enhancers in one table; at equal depth they are not of equal size."""
+    page = (ROOT / "docs/ablations.md").read_text(encoding="utf-8")
+    script = load_script("ablation_sizes")
+    enhancers, networks = script.enhancers(), script.networks()
+    assert enhancers in page and networks in page, "python scripts/ablation_sizes.py prints the tables"
+    sizes = dict(re.findall(r"^\| (\w+) \| ([\d,]+) \|", enhancers, re.MULTILINE))
+    assert sizes == {
+        "AIEM": "26,738,832",
+        "ResBlock": "14,161,920",
+        "NAFBlock": "5,606,400",
+        "SwinBlock": "9,498,720",
+    }
+    with torch.device("meta"):  # at the depths that the table names they are as large as AIEM within 5 %
+        for kind, depth in re.findall(r"^\| (\w+) \|.*\| (\d+) \| [-+\d.]+ % \|$", enhancers, re.MULTILINE):
+            net = VQCNIR(enhancer={"type": kind, "depth": int(depth)})
+            assert count(net.enhancer.parameters()) == pytest.approx(26_738_832, rel=0.05)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY_OPTIONS
-from test_models import PIXEL, built, experiment, step
+from model_experiments import PIXEL, built, experiment, step
 
 from vqcnir_arch.losses import CodeAlignmentLoss, ContrastLoss
 from vqcnir_arch.models import VQPriorModel, VQRestorationModel

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from conftest import TINY_OPTIONS
-from test_models import built, experiment
+from model_experiments import built, experiment
 
 from vqcnir_arch.archs.patch_discriminator_arch import PatchDiscriminator
 from vqcnir_arch.errors import UserError

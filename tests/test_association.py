@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY_OPTIONS
-from test_models import built, experiment
+from model_experiments import built, experiment
 
 import vqcnir_arch
 from vqcnir_arch.errors import UserError

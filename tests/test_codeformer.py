@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from face_goldens import check_codes, check_image, check_inner, check_names, keep_outputs, stored_part
+from face_goldens import check_codes, check_image, check_inner, check_names, face_gmacs, keep_outputs, stored_part
 from golden_fill import golden_blocky_input, golden_state_dict
 from host_goldens import load_golden
 from test_networks import count, frozen_names
@@ -15,6 +15,7 @@ from vqcnir_arch.archs import CodeFormer
 from vqcnir_arch.archs.codeformer_arch import adaptive_instance_norm
 from vqcnir_arch.checkpoint import detect
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.inference import restore_tensor
 
 SMALL = {"channels": [32, 32, 64], "codebook_size": 24, "code_dim": 32, "image_size": 32}
 QUANTIZERS = [
@@ -57,6 +58,11 @@ def test_parameters_and_names(published_keys):
     assert count(net.parameters()) == 94_112_707
     assert count(p for p in net.parameters() if not p.requires_grad) == 34_324_099
     check_names(net, published_keys("codeformer")["codeformer"])
+
+
+def test_cost():
+    assert face_gmacs(CodeFormer, w=0) == pytest.approx(295.8, abs=0.2)
+    assert face_gmacs(CodeFormer, w=1) == pytest.approx(404.9, abs=0.2)
 
 
 def test_published_file(tmp_path):
@@ -161,3 +167,14 @@ def test_prior(make_tiny, tmp_path):
     torch.save({"params": make_tiny("VQGANPrior").state_dict()}, path)
     with pytest.raises(UserError, match="is a VQGANPrior, expected a FaceVQGANPrior"):
         make_tiny("CodeFormer", prior=path)
+
+
+@pytest.mark.parametrize("name", ["CodeFormer", "DAEFR"])
+def test_half_precision_keeps_the_codes(make_tiny, name):
+    """What decides them stays in float32: logits and codes are the same bit for bit, the image is not."""
+    net = make_tiny(name).eval()
+    x, seen = torch.rand(4, 3, 16, 16), []
+    net.quantizer.register_forward_hook(lambda module, inputs, codes: seen.append(codes))
+    exact, half = restore_tensor(net, x), restore_tensor(net, x, "bf16")
+    assert torch.equal(seen[0].logits, seen[1].logits) and torch.equal(seen[0].indices, seen[1].indices)
+    assert 0 < (exact - half).abs().max() < 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from face_goldens import check_codes, check_image, check_inner, check_names, keep_outputs, save_lightning
+from face_goldens import check_codes, check_image, check_inner, check_names, face_gmacs, keep_outputs, save_lightning
 from golden_fill import golden_blocky_input, golden_state_dict
 from host_goldens import load_golden
 from test_networks import count, frozen_names
@@ -62,6 +62,11 @@ def test_restoring_leaves_out_what_it_does_not_need(make_tiny):
         net.hq_codebook.fill_(float("nan"))
         net.lq_codebook.fill_(float("nan"))
         assert torch.equal(net(x), image)
+
+
+def test_cost():
+    """Of two encoders and the decoder: the third encoder does not run."""
+    assert face_gmacs(DAEFR) == pytest.approx(453.4, abs=0.3)
 
 
 @pytest.fixture

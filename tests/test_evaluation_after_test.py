@@ -86,3 +86,14 @@ def test_refused_before_the_run(place):
     with pytest.raises(UserError, match="needs float outputs, which SRModel does not write"):
         run("--protocol", "darkir")
     assert not (place / "results").exists()
+
+
+def test_lmdb_is_refused_before_the_run(place):
+    """The evaluation reads files."""
+    dispatch(["data", "lmdb", "night/test", "--folders", "low_blur_noise", "high_sharp_scaled"])
+    options = yaml.safe_load((place / "options.yml").read_text())
+    options["datasets"]["test"]["io_backend"] = {"type": "lmdb"}
+    (place / "options.yml").write_text(yaml.safe_dump(options))
+    with pytest.raises(UserError, match=r"'dark' reads '.*high_sharp_scaled\.lmdb'.* needs a folder of images"):
+        run("--protocol", "lolblur")
+    assert not (place / "results").exists()

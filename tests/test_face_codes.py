@@ -10,7 +10,7 @@ import skimage.data
 import torch
 from basicsr.data import build_dataset
 from conftest import TINY_OPTIONS
-from test_models import built, experiment
+from model_experiments import built, experiment
 
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError

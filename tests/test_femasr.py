@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from conftest import TINY_OPTIONS
 from golden_fill import golden_state_dict
 from host_goldens import check_case, load_golden
-from test_models import built, experiment
+from model_experiments import built, experiment
 from test_networks import count, frozen_names
 
 import vqcnir_arch

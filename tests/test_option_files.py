@@ -28,8 +28,10 @@ PARAMETERS = {
     ("CodeFormer", 1, None): 94_112_707,
     ("DAEFR", 1, None): 152_151_235,
 }
-OTHER_NETWORKS = ("demo/", "vqcnir/ablations/", "femasr/sinca/", "adacode/sinca/", "adacode/train_adacode_stage1",
-                  "codeformer/sinca/", "daefr/sinca/")  # fmt: skip
+OTHER_NETWORKS = (
+    "demo/", "study/", "vqcnir/ablations/", "femasr/sinca/", "adacode/sinca/", "adacode/train_adacode_stage1",
+    "codeformer/sinca/", "daefr/sinca/",
+)  # fmt: skip
 """Beginnings of the names of files whose networks have other sizes by intention."""
 TRAIN, TEST = "vqcnir/train_vqcnir_lolblur.yml", "vqcnir/test_vqcnir_lolblur.yml"
 

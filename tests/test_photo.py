@@ -96,6 +96,15 @@ def test_cmyk(tmp_path, rgb):
     assert (levels(photo) == expected).all() and Image.open(target).mode == "RGB"
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "LAB", "YCbCr"])
+def test_tiff_of_other_colours(tmp_path, rgb, mode):
+    Image.fromarray(rgb).convert(mode).save(tmp_path / "in.tif", tiffinfo={271: "maker"})
+    photo, target = there_and_back(tmp_path / "in.tif")
+    with Image.open(target) as written:
+        assert written.mode == "RGB" and written.tag_v2[271] == "maker"
+        assert (np.asarray(written) == levels(photo)).all()
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["jpg", "png", "deep"])
 def test_orientation(tmp_path, rgb, orientation, kind):

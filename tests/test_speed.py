@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_models import built, prior_experiment, restoration_experiment, with_gan
+from model_experiments import built, prior_experiment, restoration_experiment, with_gan
 from training_runs import checkpoint, differences, make_images, options, sr_options, train_here
 
 from vqcnir_arch import UserError, load_network

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-import inspect
 import logging
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +28,8 @@ LIGHTNING_CALLBACKS = (
     "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
 )
 """Classes that Lightning 1.0 writes into a checkpoint as the keys of its callbacks' states (DAEFR's `.ckpt` files)."""
+PLAUSIBLE = 4096
+"""Options up to this may be numbers that no tensor shows; so many blocks are built, and refused, in seconds."""
 logger = logging.getLogger("basicsr")
 
 
@@ -68,10 +70,12 @@ def load_file(path: str | os.PathLike[str], what: str) -> Any:
     try:
         if path.suffix == SAFETENSORS:
             return load_safetensors(path)
-        with torch.serialization.safe_globals([(StandIn, name) for name in LIGHTNING_CALLBACKS]):
+        callbacks = [(StandIn, name) for name in LIGHTNING_CALLBACKS]
+        with warnings.catch_warnings(), torch.serialization.safe_globals(callbacks):
+            warnings.simplefilter("ignore")  # of what odd files hold; they are refused, or as good as others
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{what} '{path}' is not a file of tensors: {str(error).splitlines()[0]}") from error
+    except pickle.UnpicklingError as error:  # its message tells how to run the code in the file
+        raise UserError(f"{what} '{path}' is not a file of tensors; anything else in it could run code") from error
     except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files
         raise UserError(
             f"{what} '{path}' cannot be read, it is truncated or not a {what} ({path.stat().st_size:,} bytes): "
@@ -157,7 +161,7 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
         classes = {cls.__name__: cls for cls in own_networks()}
         if arch not in classes:
             raise UserError(f"{name} holds a network '{arch}' that this version does not know{nearest(arch, classes)}")
-        known = set(inspect.signature(classes[arch]).parameters)
+        known = classes[arch].complete_options({})  # not `prior`: a checkpoint names no other file to read
         for option in options:
             if option not in known:
                 raise UserError(f"{name}: {arch} has no option '{option}'{nearest(option, known)}")
@@ -192,6 +196,36 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, stric
         raise UserError(f"{name} does not fit {type(net).__name__}: {shortened}") from error
 
 
+def check_size(cls: type[VQNetwork], options: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> None:
+    """Refuse options whose network is larger than its checkpoint, before memory is taken for it.
+
+    Raises:
+        UserError: the options do not belong to the tensors.
+    """
+    largest = max(len(state_dict), *(max(tensor.shape, default=0) for tensor in state_dict.values()))
+    for value in numbers_in(options):
+        if value > max(largest, PLAUSIBLE):
+            raise UserError(f"the options name {value}, more than any size in the file ({largest})")
+    with torch.device("meta"):
+        needed = sum(p.numel() for p in cls(**options).parameters())
+    stored = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in dense(state_dict)}.values())
+    if needed > stored:  # no number takes less than a byte
+        raise UserError(f"the options make a network of {needed:,} numbers, the tensors have {stored:,} bytes")
+
+
+def dense(state_dict: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the tensors that have a storage; sparse ones have none."""
+    return [tensor for tensor in state_dict.values() if tensor.layout == torch.strided]
+
+
+def numbers_in(options: Any) -> list[int]:
+    """Return all whole numbers in nested options."""
+    if isinstance(options, Mapping | list | tuple):
+        values = options.values() if isinstance(options, Mapping) else options
+        return [number for value in values for number in numbers_in(value)]
+    return [options] if isinstance(options, int) else []
+
+
 def load_network(
     source: str | os.PathLike[str] | Mapping[str, Tensor],
     device: str | torch.device = "cpu",
@@ -216,12 +250,16 @@ def load_network(
         state_dict, name = read_state_dict(source), f"checkpoint '{source}'"
     try:
         cls, options = detect(state_dict, name)
+        check_size(cls, options, state_dict)
         net = cls(**options)
     except UserError as error:
         raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{name} is broken: {type(error).__name__} {str(error).splitlines()[0]}") from error
     load_into(net, state_dict, name)
+    for key, tensor in net.named_parameters():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{name} holds NaN or infinite values in '{key}': its training has failed")
     return net.to(device).eval()
 
 

@@ -24,17 +24,25 @@ VERBS = {
     "test": Verb("launch:test", "-opt FILE [--root DIR] [--protocol NAME]", "test by an option file"),
     "evaluate": Verb("evaluation:main", "DIR --protocol NAME [--gt DIR]", "measure results as the papers did"),
     "restore": Verb("restoration.command:main", "PHOTO ... -w FILE -o DIR", "restore photographs, folders or videos"),
+    "serve": Verb("serving.command:main", "CHECKPOINT ... [--port N]", "open a page to try checkpoints on photos"),
+    "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "convert": Verb(
         "convert:main",
         "SOURCE TARGET [--layout published]",
         "write a checkpoint as safetensors or in the published layout",
     ),
-    "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
-    "report": Verb("report:main", "DIR ... [--results NAME=DIR ...]", "write one HTML page on runs and results"),
-    "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
+    "export": Verb(
+        "export.command:main", "CHECKPOINT FILE [--format NAME]", "write a file for torch.export, AOTInductor or ONNX"
+    ),
+    "bench": Verb("bench.command:main", "[-w FILE] [--size HxW]", "measure time and memory of networks"),
     "data": Verb(
         "data.commands:main", "check | crop | lmdb | synth ...", "check and prepare data, make pairs and test sets"
     ),
+    "report": Verb("report:main", "DIR ... [--results NAME=DIR ...]", "write one HTML page on runs and results"),
+    "study": Verb(
+        "study:main", "[--out DIR] [--only NAME ...]", "compare all quantizers and ablations at a small size"
+    ),
+    "demo": Verb("demo:main", "[--out DIR] [--seed N]", "train a small VQCNIR on photographs and show what it does"),
 }
 
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.cpu import DilatedDepthwiseConv2d
 from vqcnir_arch.archs.layers import LayerNorm2d
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ENHANCER_REGISTRY, register
@@ -23,7 +24,7 @@ class LargeKernelAttention(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.local = nn.Conv2d(in_channels, in_channels, 5, padding=2, groups=in_channels)
-        self.dilated = nn.Conv2d(in_channels, in_channels, 7, padding=9, dilation=3, groups=in_channels)
+        self.dilated = DilatedDepthwiseConv2d(in_channels, 7, dilation=3)
         self.project = nn.Conv2d(in_channels, out_channels, 1)
 
 
@@ -99,6 +100,6 @@ class AIEM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         u = self.depthwise(self.expand1(self.norm1(x)))
         channel = self.channel(F.adaptive_avg_pool2d(u, 1))
-        x = x + self.beta * self.project1(channel * self.large_kernel(u) * simple_gate(u))
+        x = torch.addcmul(x, self.beta, self.project1(channel * self.large_kernel(u) * simple_gate(u)))
         u = simple_gate(self.expand2(self.norm2(x)))
-        return x + self.gamma * self.project2(self.ima(u))
+        return torch.addcmul(x, self.gamma, self.project2(self.ima(u)))

@@ -174,6 +174,9 @@ class VQAutoencoder(VQNetwork):
     def big_blocks(self) -> list[nn.Module]:
         return [*self.encoder.stages, *self.generator]
 
+    def code_parts(self) -> list[nn.Module]:
+        return [self.encoder, self.before_quant]
+
     def encode(self, x: Tensor) -> Codes:
         """Quantise the features of [B, 3, H, W] images whose size fits `size_multiple`."""
         return self.quantizer(self.before_quant(self.encoder(x)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.layers import at_least_float32
 from vqcnir_arch.errors import UserError
 
 VARIANTS = ("published", "paper")
+EPS = 1e-12  # that of torch's normalize
 
 
 def attention_scale(channels: int, heads: int, variant: str) -> nn.Parameter | None:
@@ -41,17 +41,24 @@ def channel_attention(query: Tensor, key: Tensor, scale: Tensor | None) -> Tenso
         scale: [heads, 1, 1] or None.
     """
     heads = 1 if scale is None else scale.shape[0]
+    if query.dtype == torch.float16:  # has no room for sums over all pixels
+        query, key = query.float(), key.float()
+    if scale is not None:
+        squares = (x.square().sum((2, 3), dtype=at_least_float32(x).dtype) for x in (query, key))
+        of_query, of_key = (s.clamp_min(EPS**2).sqrt().unflatten(1, (heads, -1)) for s in squares)
     query, key = (x.unflatten(1, (heads, -1)).flatten(3) for x in (query, key))
     if scale is None:
         # sums over all pixels: in bfloat16 they would be wrong by more than the differences that softmax tells apart
         with torch.autocast(query.device.type, enabled=False):
             return (query.float() @ key.float().transpose(-2, -1) * query.shape[2] ** -0.5).softmax(dim=-1)
-    # float16 has no room for normalize's epsilon
-    query, key = (F.normalize(at_least_float32(x), dim=-1) for x in (query, key))
-    return (query @ key.transpose(-2, -1) * scale).softmax(dim=-1)
+    cosines = query @ key.transpose(-2, -1) / (of_query[..., None] * of_key[..., None, :])
+    return (cosines * scale).softmax(dim=-1)
 
 
 def mix_channels(weights: Tensor, value: Tensor) -> Tensor:
     """Mix the channels of [B, C, H, W] values by the map of `channel_attention`."""
     rows = value.unflatten(1, (weights.shape[1], -1)).flatten(3)
-    return (weights @ rows).reshape(value.shape)
+    if value.is_contiguous():
+        return (weights @ rows).reshape(value.shape)
+    mixed = rows.transpose(-2, -1) @ weights.transpose(-2, -1)  # the same, transposed: channels_last as the values
+    return mixed.transpose(1, 2).reshape(*value.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)

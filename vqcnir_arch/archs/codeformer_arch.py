@@ -8,14 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.face_autoencoder import (
-    CODE_PREDICTION_NAMES,
-    CODEFORMER_STACKS,
-    FACE_CHANNELS,
-    FaceAutoencoder,
-    codeformer_channels,
-    to_unit,
-)
+from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, to_unit
+from vqcnir_arch.archs.face_published import CODE_PREDICTION_NAMES, CODEFORMER_STACKS, codeformer_channels
 from vqcnir_arch.archs.layers import ResidualBlock
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
@@ -140,7 +134,7 @@ class CodeFormer(FaceAutoencoder):
             return_codes: give (image, codes).
             decode: without, give (None, codes): stage II needs no image.
         """
-        feature, levels = self.encoder(x * 2 - 1, return_levels=True)
+        feature, levels = self.encoder(x * 2 - 1, True)
         codes = self.quantizer(feature)
         if not decode:
             return None, codes

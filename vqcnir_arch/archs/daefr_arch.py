@@ -9,17 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.associated_priors_arch import AssociatedPriors
-from vqcnir_arch.archs.face_autoencoder import (
-    CODE_PREDICTION_NAMES,
-    DAEFR_NAMES,
-    DAEFR_STACKS,
-    FACE_CHANNELS,
-    FaceAutoencoder,
-    FaceEncoder,
-    daefr_channels,
-    to_unit,
-)
+from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, FaceEncoder, to_unit
 from vqcnir_arch.archs.face_layers import SpatialAttention
+from vqcnir_arch.archs.face_published import CODE_PREDICTION_NAMES, DAEFR_NAMES, DAEFR_STACKS, daefr_channels
 from vqcnir_arch.archs.quantizers import Codes
 from vqcnir_arch.archs.quantizers.nearest_code import nearest_codes
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
@@ -129,6 +121,9 @@ class DAEFR(FaceAutoencoder):
         prior = load_associated_prior(path, domain)
         self.start_parts(prior, path, parts)
         self.get_parameter(f"{domain}_codebook").data.copy_(prior.quantizer.codebook)
+
+    def code_parts(self) -> list[nn.Module]:
+        return [*super().code_parts(), self.hq_encoder, self.hq_before_quant, self.fusion]
 
     def compute(self, x: Tensor, return_codes: bool = False, decode: bool = True) -> Any:
         """Restore faces; with `return_codes` give (image, codes), without `decode` (None, codes)."""

@@ -44,7 +44,7 @@ class BidirectionalCrossAttention(nn.Module):
         weights = channel_attention(self.query(self.norm_d(x_d)), self.key(self.norm_g(x_g)), self.scale)
         from_g = mix_channels(weights, self.value_g(x_g))
         from_d = mix_channels(weights, self.value_d(x_d))
-        return x_d + self.beta * from_g, x_g + self.gamma * from_d
+        return torch.addcmul(x_d, self.beta, from_g), torch.addcmul(x_g, self.gamma, from_d)
 
 
 class TextureWarp(nn.Module):

@@ -7,20 +7,24 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torchvision.ops import deform_conv2d
 
+from vqcnir_arch.archs import cpu
 from vqcnir_arch.archs.layers import at_least_float32
 from vqcnir_arch.errors import UserError
 
 TAPS = 9  # 3x3
+COLUMN_BYTES = 8 * 2**20
+"""Size of the column buffer. Near a core's cache it is twice as fast as one for the whole image."""
 
 
 def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Compute a modulated 3×3 deformable convolution as `grid_sample` and one matrix product.
+    """Compute a modulated 3×3 deformable convolution as `grid_sample` and one matrix product, some rows at a time.
 
     The same sum as `torchvision.ops.deform_conv2d(x, offset, weight, bias, padding=1, mask=mask)`, corners outside
     the image counting as zero, but several times faster on a CPU, where torchvision's operator runs on one core.
-    It holds a column buffer of 9·C·H·W numbers.
+    The columns of the rows (9·C numbers per pixel) are computed again in the backward pass instead of kept.
 
     Args:
         x: features, [B, C, H₀, W].
@@ -32,26 +36,56 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
     Returns:
         [B, C', H, W]. H is H₀, or where only some rows are wanted, theirs, with offsets that count from the first of x.
     """
-    batch, channels, input_height, _ = x.shape
+    batch, channels = x.shape[:2]
     height, width = offset.shape[-2:]
     groups = mask.shape[1] // TAPS
-    offset = offset.reshape(batch * groups, TAPS, 2, height, width)
+    x = x.reshape(batch * groups, channels // groups, *x.shape[-2:])
+    if torch.compiler.is_compiling():
+        return deformed_rows(x, offset, mask, weight, bias, 0)  # a loop over rows would fix the height
+    has_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in (x, offset, mask, weight))
+    rows = max(1, COLUMN_BYTES // (x.element_size() * TAPS * batch * channels * width))
+    parts = []
+    for first in range(0, height, rows):
+        arguments = (x, offset[:, :, first : first + rows], mask[:, :, first : first + rows], weight, bias, first)
+        if has_gradient:
+            parts.append(checkpoint(deformed_rows, *arguments, use_reentrant=False, preserve_rng_state=False))
+        else:
+            parts.append(deformed_rows(*arguments))
+    return torch.cat(parts, dim=2)
+
+
+def deformed_rows(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, first: int) -> Tensor:
+    """Compute some rows of the deformable convolution.
+
+    Args:
+        x: the offset groups' channels, [B·G, C/G, H₀, W].
+        offset: of these rows, [B, 2·G·9, h, W].
+        mask: of these rows, [B, G·9, h, W].
+        weight: [C', C, 3, 3].
+        bias: [C'].
+        first: number of the first of the rows.
+
+    Returns:
+        [B, C', h, W] in channels_last format.
+    """
+    count, group_channels, input_height, _ = x.shape
+    batch, _, height, width = mask.shape
+    offset = offset.contiguous().view(count, TAPS, 2, height, width)
 
     tap = torch.arange(TAPS, device=x.device, dtype=x.dtype).view(TAPS, 1, 1)
-    row = torch.arange(height, device=x.device, dtype=x.dtype).view(1, height, 1) + (tap // 3 - 1)
+    row = torch.arange(first, first + height, device=x.device, dtype=x.dtype).view(1, height, 1) + (tap // 3 - 1)
     column = torch.arange(width, device=x.device, dtype=x.dtype).view(1, 1, width) + (tap % 3 - 1)
     # pixel centres to grid_sample's [-1, 1] with align_corners=False: -1 and 1 are the outer edges of the border pixels
-    grid_y = (2 * (offset[:, :, 0] + row) + 1) / input_height - 1
-    grid_x = (2 * (offset[:, :, 1] + column) + 1) / width - 1
-    grid = torch.stack((grid_x, grid_y), dim=-1).reshape(batch * groups, TAPS * height, width, 2)
+    grid_y = torch.add((2 * row + 1) / input_height - 1, offset[:, :, 0], alpha=2 / input_height)
+    grid_x = torch.add((2 * column + 1) / width - 1, offset[:, :, 1], alpha=2 / width)
+    grid = torch.stack((grid_x, grid_y), dim=-1).view(count, TAPS * height, width, 2)
 
-    grouped = x.reshape(batch * groups, channels // groups, input_height, width)
-    sampled = F.grid_sample(grouped, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    sampled = sampled.reshape(batch, groups, channels // groups, TAPS, height * width)
-    sampled = sampled * mask.reshape(batch, groups, 1, TAPS, height * width)
-    columns = sampled.reshape(batch, channels * TAPS, height * width)
-    out = torch.matmul(weight.flatten(1), columns) + bias.view(1, -1, 1)
-    return out.reshape(batch, -1, height, width)
+    sampled = F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    sampled = sampled.view(count, group_channels, TAPS, height * width)
+    sampled = sampled * mask.reshape(count, 1, TAPS, height * width)
+    columns = sampled.view(batch, -1, height * width)
+    out = torch.matmul(columns.transpose(1, 2), weight.flatten(1).t()) + bias
+    return out.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
 class DeformConv2d(nn.Module):
@@ -91,7 +125,7 @@ class DeformConv2d(nn.Module):
         split = prediction.shape[1] // 3
         offset, mask = prediction[:, : 2 * split], prediction[:, 2 * split :].sigmoid()
         with torch.autocast(x.device.type, enabled=False):
-            if x.device.type == "cpu":
+            if x.device.type == "cpu" and cpu.is_enabled():
                 out = deform_conv2d_grid_sample(wide, offset, mask, weight, bias)
             else:
                 out = deform_conv2d(wide, offset, weight, bias, padding=1, mask=mask)

@@ -1,4 +1,4 @@
-"""The parts that the face networks share: encoder, generator, and the two published ways to name their tensors."""
+"""The parts that the face networks share: encoder, generator, and how a prior starts them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.face_layers import Downsample, SpatialAttention
+from vqcnir_arch.archs.face_published import CODEFORMER_LEAVES, DAEFR_LEAVES, DAEFR_PARTS
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample, group_norm
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Quantizer
@@ -22,31 +23,6 @@ FACE_CHANNELS = (64, 128, 128, 256, 256, 512)
 FLAVOURS = ("codeformer", "daefr")
 ENCODER_BLOCKS = 2
 GENERATOR_BLOCKS = {"codeformer": 2, "daefr": 3}
-
-CODEFORMER_STACKS = {"encoder": "encoder", "generator": "generator"}
-DAEFR_STACKS = {"encoder": "vqvae.encoder", "generator": "vqvae.decoder"}
-DAEFR_NAMES = ((r"^before_quant\.", "vqvae.quant_conv."), (r"^after_quant\.", "vqvae.post_quant_conv."))
-LEAVES = (("^query\\.", "q."), ("^key\\.", "k."), ("^value\\.", "v."), ("^project\\.", "proj_out."))
-CODEFORMER_LEAVES = (*LEAVES, ("^skip\\.", "conv_out."))
-DAEFR_LEAVES = (*LEAVES, ("^skip\\.", "nin_shortcut."), ("^norm\\.", "norm1."), ("^query_norm\\.", "norm2."))
-DAEFR_PARTS = (
-    (r"middle_block0", "mid.block_1"),
-    (r"middle_attention", "mid.attn_1"),
-    (r"middle_block1", "mid.block_2"),
-    (r"_block(\d+)", r".block.\1"),
-    (r"_attention(\d+)", r".attn.\1"),
-    (r"_down", ".downsample"),
-    (r"_up", ".upsample"),
-)
-
-CODE_PREDICTION_NAMES = (
-    (r"^quantizer\.transformer\.position$", "position_emb"),
-    (r"^quantizer\.transformer\.embed\.", "feat_emb."),
-    (r"^quantizer\.transformer\.layers\.(\d+)\.attention\.", r"ft_layers.\1.self_attn."),
-    (r"^quantizer\.transformer\.layers\.", "ft_layers."),
-    (r"^quantizer\.transformer\.norm\.", "idx_pred_layer.0."),
-    (r"^quantizer\.classify\.", "idx_pred_layer.1."),
-)
 
 logger = logging.getLogger("basicsr")
 
@@ -241,6 +217,9 @@ class FaceAutoencoder(VQNetwork):
     def adaptive_layer(self) -> nn.Conv2d:
         return self.generator.conv_out
 
+    def code_parts(self) -> list[nn.Module]:
+        return [self.encoder, self.before_quant, self.quantizer]
+
     def big_blocks(self) -> list[nn.Module]:
         stacks = [self.get_submodule(name) for name in self.published_stacks]
         return [part for stack in stacks for name, part in stack.named_children() if "_block" in name]
@@ -267,19 +246,3 @@ class FaceAutoencoder(VQNetwork):
 def to_unit(x: Tensor) -> Tensor:
     """Map [-1, 1], in which the published networks work, to [0, 1]."""
     return x / 2 + 0.5
-
-
-def codeformer_channels(shapes: dict[str, torch.Size]) -> list[int] | None:
-    """Read the encoder's channels off CodeFormer's names and shapes; None where they are not CodeFormer's."""
-    downs = [n for n in range(len(shapes)) if f"encoder.blocks.{n}.conv.weight" in shapes]
-    last = f"encoder.blocks.{downs[-1] + 1}.conv1.weight" if downs else ""
-    if last not in shapes or "quantize.embedding.weight" not in shapes or "generator.blocks.0.weight" not in shapes:
-        return None
-    return [*(shapes[f"encoder.blocks.{n}.conv.weight"][0] for n in downs), shapes[last][0]]
-
-
-def daefr_channels(shapes: dict[str, torch.Size]) -> list[int] | None:
-    """Read the encoder's channels off DAEFR's names and shapes; None where they are not DAEFR's."""
-    names = [f"vqvae.encoder.down.{level}.block.0.conv1.weight" for level in range(len(shapes))]
-    channels = [shapes[name][0] for name in names if name in shapes]
-    return channels if channels and "vqvae.post_quant_conv.weight" in shapes else None

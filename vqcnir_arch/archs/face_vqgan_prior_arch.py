@@ -8,15 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from vqcnir_arch.archs.face_autoencoder import (
+from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, to_unit
+from vqcnir_arch.archs.face_published import (
     CODEFORMER_STACKS,
     DAEFR_NAMES,
     DAEFR_STACKS,
-    FACE_CHANNELS,
-    FaceAutoencoder,
     codeformer_channels,
     daefr_channels,
-    to_unit,
 )
 from vqcnir_arch.archs.quantizers import Codes, NearestCode
 from vqcnir_arch.registry import ARCH_REGISTRY, register

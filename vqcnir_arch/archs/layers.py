@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch.archs import cpu
 from vqcnir_arch.errors import UserError
 
 GROUP_NORM_EPS = (
@@ -18,7 +19,7 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     """Return the affine GroupNorm that the published networks use (their `groups` is 32)."""
     if channels % groups:
         raise UserError(f"norm_groups {groups} does not divide {channels} channels")
-    return nn.GroupNorm(groups, channels, eps=GROUP_NORM_EPS)
+    return cpu.GroupNorm(groups, channels, eps=GROUP_NORM_EPS)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -52,8 +53,9 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.conv1(F.silu(self.norm1(x)))
-        residual = self.conv2(F.silu(self.norm2(residual)))
+        in_place = not torch.is_grad_enabled()
+        residual = self.conv1(F.silu(self.norm1(x), in_place))
+        residual = self.conv2(F.silu(self.norm2(residual), in_place))
         return residual + self.skip(x)
 
 
@@ -70,3 +72,9 @@ class Upsample(nn.Sequential):
         if mode not in ("nearest", "bilinear"):
             raise UserError(f"upsample '{mode}' is unknown (known: nearest, bilinear)")
         super().__init__(nn.Upsample(scale_factor=2, mode=mode), nn.Conv2d(in_channels, out_channels, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        doubling, conv = self
+        if doubling.mode == "nearest" and cpu.is_fast(x):
+            return cpu.double_and_convolve(x, conv)
+        return super().forward(x)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, lookup
@@ -119,7 +120,7 @@ class VQNetwork(nn.Module):
             x = pad_bottom_right(x, self.published_size_multiple, always=True)
         else:
             x = pad_bottom_right(x, self.size_multiple)
-        result = self.compute(x, **keywords)
+        result = self.compute(fast_layout(x), **keywords)
         image, *rest = result if isinstance(result, tuple) else (result,)
         if isinstance(image, Tensor):
             image = crop_bottom_right(image, height * self.scale, width * self.scale)
@@ -151,6 +152,10 @@ class VQNetwork(nn.Module):
 
     def big_blocks(self) -> list[nn.Module]:
         """Return the parts that `train: checkpoint_blocks` computes twice to hold less memory; none inside another."""
+        return []
+
+    def code_parts(self) -> list[nn.Module]:
+        """Return the parts that decide the codes, which `restore --precision bf16` keeps in float32."""
         return []
 
     # --- checkpoints -------------------------------------------------------------------------------------------------

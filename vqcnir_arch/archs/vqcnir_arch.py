@@ -180,6 +180,9 @@ class VQCNIR(VQAutoencoder):
         levels = [*decoder.fusions.values(), *decoder.upsamples.values(), *decoder.blocks.values()]
         return [*super().big_blocks(), *self.enhancer, *levels]
 
+    def code_parts(self) -> list[nn.Module]:
+        return [*super().code_parts(), self.enhancer]
+
     def compute(self, x: Tensor, return_codes: bool = False) -> Any:
         """Restore night images; with `return_codes` give (image, codes)."""
         enhanced = self.enhancer(self.encoder(x))

@@ -19,12 +19,12 @@ VALUE = re.compile(r"\b(l_\w+|psnr|ssim|niqe): ([-+.\de]+)")
 TAIL = 5
 
 
-def option_folder() -> Path:
-    """Return the folder of the demo's option files: beside the package in a checkout, else where pip put them."""
+def option_folder(name: str = "demo") -> Path:
+    """Return the folder of a command's option files: beside the package in a checkout, else where pip put them."""
     for root in (Path(vqcnir_arch.__file__).parents[1], Path(sys.prefix) / "share/vqcnir"):
-        if (root / "options/demo").is_dir():
-            return root / "options/demo"
-    raise UserError("the demo's option files (options/demo) are missing: install vqcnir again")
+        if (root / "options" / name).is_dir():
+            return root / "options" / name
+    raise UserError(f"the option files of vqcnir {name} (options/{name}) are missing: install vqcnir again")
 
 
 def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str]) -> None:

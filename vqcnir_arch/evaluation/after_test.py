@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqcnir_arch.data.files import existing_folder, find_images
+from vqcnir_arch.data.storage import LmdbImages
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.evaluate import evaluate
 from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, find_protocol
@@ -54,12 +55,18 @@ def _tests(options: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _truths(block: dict[str, Any]) -> dict[str, Path] | None:
-    """Return the ground truths of a data set's images by name; of ours exactly those that it takes."""
+    """Return the ground truths of a data set's images by name; of ours exactly those that it takes.
+
+    Raises:
+        UserError: they are not files of a folder.
+    """
     if "dataroot_gt" in block:  # BasicSR's PairedImageDataset
         return find_images(existing_folder(Path(block["dataroot_gt"]).expanduser(), "dataroot_gt"))
     dataset = lookup(DATASET_REGISTRY, block["type"])({**copy.deepcopy(block), "phase": "test"})
-    truths = getattr(dataset, "gt_paths", None)
-    return {name: truths[name] for name in dataset.names} if truths else None
+    truths = getattr(dataset, "gt", None)
+    if isinstance(truths, LmdbImages):
+        raise UserError(f"data set '{block['name']}' reads '{truths.folder}', an evaluation needs a folder of images")
+    return {name: truths.paths[name] for name in dataset.names} if truths else None
 
 
 def _suffix(options: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.speed import checkpoint_blocks
@@ -58,15 +60,27 @@ def fake_network(options: dict[str, Any], name: str) -> nn.Module:
 def gmacs(options: dict[str, Any], size: int) -> float:
     """Return the 10^9 multiply-accumulates of `network_g` for one image of `size` × `size` pixels, under `fakes`."""
     net = fake_network(options, "network_g").eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        section("network_g", net, torch.rand(1, 3, size, size))
-    return counter.get_total_flops() / 2e9
+    image = torch.rand(1, 3, size, size)
+    with torch.no_grad():
+        return multiply_adds(lambda: section("network_g", net, image)) / 1e9
+
+
+def multiply_adds(work: Callable[[], Any]) -> float:
+    """Count the multiply-adds of the convolutions and matrix products that a function computes in their plain form."""
+    operators = torch.ops.torchvision
+    deformable = {
+        operators.deform_conv2d: lambda x, weight, *_, out_shape, **__: 2 * math.prod((*out_shape, *weight[1:])),
+        operators._deform_conv2d_backward: lambda grad, x, weight, *_, **__: 4 * math.prod((*grad, *weight[1:])),
+    }
+    with plain_operators(), FlopCounterMode(display=False, custom_mapping=deformable) as counter:
+        work()
+    return counter.get_total_flops() / 2
 
 
 def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory, list[str]]:
     """Estimate the memory of a training step: generator with image losses and discriminator, then discriminator.
 
-    With `num_gpu: 0` that of a CPU, where a deformable convolution keeps more, else that of a GPU; none is needed here.
+    With `num_gpu: 0` that of a CPU, else that of a GPU; none is needed here.
 
     Args:
         options: a checked option file for training.

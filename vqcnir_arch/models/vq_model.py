@@ -37,6 +37,8 @@ class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
     batch_names: tuple[str, ...] = ("lq", "gt")
     """Attributes that hold the batch, and are split into micro-batches."""
     trains_prior = False
+    with_image, with_gan = True, False
+    """What the running iteration computes, see `begin_iteration`."""
 
     # --- building ----------------------------------------------------------------------------------------------------
 

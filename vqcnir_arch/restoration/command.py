@@ -17,12 +17,13 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.padding import PADDING_RULES
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.attention_time import announcement
 from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned, set_fidelity
 from vqcnir_arch.restoration.inference import PRECISIONS, choose_device, restore, restore_tensor
 from vqcnir_arch.restoration.inputs import Task, find_tasks
-from vqcnir_arch.restoration.photo import FORMATS, Photo, read_photo, write_photo
+from vqcnir_arch.restoration.photo import FORMATS, Photo, format_of, read_photo, write_photo
 from vqcnir_arch.restoration.strips.network import is_supported, parts
-from vqcnir_arch.restoration.tiling import GB, fits_whole, restore_within
+from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
 from vqcnir_arch.restoration.video import restore_video
 from vqcnir_arch.whole_files import make_folder, remove_leftovers
 
@@ -68,7 +69,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-w", "--weights", required=True, help="checkpoint, published or ours")
     parser.add_argument("-o", "--out", required=True, help="folder of the results")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network, by autocast")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32",
+        help="of the network, by autocast; without -all, what decides the codes stays in float32",
+    )  # fmt: skip
     parser.add_argument("--padding", choices=PADDING_RULES, default="exact", help="published: for published numbers")
     parser.add_argument("--fidelity", type=float, metavar="W", help="CodeFormer: 0 its codes alone, 1 all of the input")
     parser.add_argument(
@@ -104,11 +108,6 @@ def tile(text: str) -> str | int:
     return text if text in ("auto", "off") else positive(text)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
 class Run:
     """Restores files; one that fails is said and counted, the others go on."""
 
@@ -117,6 +116,7 @@ class Run:
     def __init__(self, net: VQNetwork, settings: argparse.Namespace, faces: FaceRestorer | None) -> None:
         self.net, self.settings, self.faces = net, settings, faces
         self.failed: list[Task] = []
+        self.said: set[tuple[int, int]] = set()
 
     def restore_all(self, tasks: Sequence[Task]) -> None:
         """Restore photographs in batches of equal size, videos one by one."""
@@ -135,8 +135,16 @@ class Run:
         try:
             yield
         except UserError as error:
-            self.failed.append(task)
-            tqdm.write(f"vqcnir: error: {error}", file=sys.stderr)
+            self.fail(task, str(error))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            self.fail(task, f"'{task.source}' needs more memory than there is")
+
+    def fail(self, task: Task, message: str) -> None:
+        """Say and count that a file failed."""
+        self.failed.append(task)
+        tqdm.write(f"vqcnir: error: {message}", file=sys.stderr)
 
     def groups(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, Photo]]]:
         """Read photographs and yield neighbours of equal size together."""
@@ -144,6 +152,7 @@ class Run:
         for task in tasks:
             photo = None
             with self.counted(task):
+                format_of(task.target)  # before minutes go by
                 read = read_photo(task.source, self.settings.max_megapixels)
                 if self.faces is None:
                     check_aligned(self.net, task.source, read.rgb)
@@ -166,6 +175,7 @@ class Run:
                     self.write(task, photo, self.faces(photo.rgb, task.source))
             return
         images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
+        self.say_time(*images.shape[2:])
         restored = self.whole(images)
         if restored is None and len(group) > 1:
             for entry in group:
@@ -175,6 +185,14 @@ class Run:
             with self.counted(task):
                 image = self.strips(task, images) if restored is None else restored[i]
                 self.write(task, photo, image.permute(1, 2, 0).numpy())
+
+    def say_time(self, height: int, width: int) -> None:
+        """Say how long an image takes where that grows faster than its size; once for each size."""
+        if (height, width) not in self.said:
+            self.said.add((height, width))
+            line = announcement(self.net, height, width)
+            if line is not None:
+                tqdm.write(line, file=sys.stderr)
 
     def whole(self, images: torch.Tensor) -> torch.Tensor | None:
         """Restore images at once; None where they are too large for that."""
@@ -189,6 +207,7 @@ class Run:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            tqdm.write(f"memory ran out for {len(images)} of {images.shape[3]} x {images.shape[2]}", file=sys.stderr)
             return None
 
     def strips(self, task: Task, image: torch.Tensor) -> torch.Tensor:
@@ -201,16 +220,20 @@ class Run:
         with tqdm(
             desc=task.source.name, total=parts(self.net), unit="part", leave=False, disable=self.bar.disable
         ) as bar:
-            result = restore_within(
-                self.net.cpu(),
-                image,
-                self.settings.memory * GB,
-                rows,
-                Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
-                announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
-                progress=bar.update,
-            )
-        self.net.to(device)
+            try:
+                result = restore_within(
+                    self.net.cpu(),
+                    image,
+                    self.settings.memory * GB,
+                    rows,
+                    Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
+                    announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
+                    progress=bar.update,
+                )
+            except UserError as error:
+                raise UserError(f"image '{task.source}' cannot be restored: {error}") from error
+            finally:
+                self.net.to(device)
         if result.near_ties:
             positions = result.indices.numel()
             tqdm.write(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError, nearest
 
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {
+    "fp32": None,
+    "bf16": torch.bfloat16,
+    "bf16-all": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp16-all": torch.float16,
+}
+"""Without `-all`, what decides the codes stays in float32: another code changes more than rounding does."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -31,6 +39,36 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+@contextmanager
+def precision_of(net: nn.Module, precision: str) -> Iterator[None]:
+    """Run a network's forward passes in one of `PRECISIONS`, by autocast."""
+    dtype = PRECISIONS[precision]
+    if dtype is None:
+        yield
+        return
+    device = next(net.parameters()).device.type
+    keeps = not precision.endswith("-all") and isinstance(net, VQNetwork)
+    exact = net.code_parts() if keeps else []
+    try:
+        for module in exact:
+            module.forward = without_autocast(module.forward, device)
+        with torch.autocast(device, dtype=dtype):
+            yield
+    finally:
+        for module in exact:
+            del module.forward  # the class's again
+
+
+def without_autocast(forward: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """Return the function with autocast switched off inside."""
+
+    def run(*arguments: Any) -> Any:
+        with torch.autocast(device, enabled=False):
+            return forward(*arguments)
+
+    return run
+
+
 @torch.inference_mode()
 def restore_tensor(net: VQNetwork, images: Tensor, precision: str = "fp32") -> Tensor:
     """Restore images.
@@ -38,7 +76,8 @@ def restore_tensor(net: VQNetwork, images: Tensor, precision: str = "fp32") -> T
     Args:
         net: a restoration network in eval mode.
         images: [B, 3, H, W] or [3, H, W], RGB in [0, 1], on any device.
-        precision: `fp32`, or `bf16`/`fp16` by autocast; the code search stays in float32.
+        precision: `fp32`; `bf16` or `fp16`, with what decides the codes in float32; `bf16-all` or `fp16-all`, where the
+            code search alone stays in float32.
 
     Returns:
         The restored images, clamped to [0, 1], float32, on the device of `images`, of the same rank.
@@ -54,8 +93,7 @@ def restore_tensor(net: VQNetwork, images: Tensor, precision: str = "fp32") -> T
         raise UserError("the image holds NaN or infinite values")
     parameter = next(net.parameters())
     batch = images.reshape(-1, *images.shape[-3:]).to(parameter.device, parameter.dtype)
-    dtype = PRECISIONS[precision]
-    with torch.autocast(parameter.device.type, dtype=dtype) if dtype else nullcontext():
+    with precision_of(net, precision):
         restored = net(batch)
     restored = restored.float().clamp(0, 1)
     return restored.reshape(*images.shape[:-3], *restored.shape[-3:]).to(images.device)

@@ -34,8 +34,8 @@ def find_tasks(inputs: Sequence[str], out: Path, suffix: str = "", ending: str |
         ending: of the resulting photographs, such as `.png`; None keeps each file's own.
 
     Raises:
-        UserError: an input does not exist or holds no image, or two results would be the same file, or a result its own
-            source.
+        UserError: an input does not exist, is no file or holds no image, or two results would be the same file, or a
+            result its own source.
     """
     tasks: dict[Path, Task] = {}
     for given in inputs:
@@ -53,6 +53,10 @@ def find_tasks(inputs: Sequence[str], out: Path, suffix: str = "", ending: str |
 def expand(given: str) -> list[tuple[Path, Path]]:
     """Return (path, place below the folder of the results) of what one argument means."""
     path = Path(given).expanduser()
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long
+        raise UserError(f"'{given}' cannot be read: {error.strerror}") from error
     if path.is_dir():
         found = images_among(sorted(path.rglob("*")))
         if not found:
@@ -60,11 +64,17 @@ def expand(given: str) -> list[tuple[Path, Path]]:
         return [(file, file.relative_to(path)) for file in found]
     if path.is_file():
         return [(path, Path(path.name))]  # a file that is named is tried, whatever its ending
-    if glob.has_magic(given):
-        found = images_among(Path(match) for match in sorted(glob.glob(str(path), recursive=True)))
+    if there:
+        raise UserError(f"'{given}' is neither a file nor a folder")
+    if glob.has_magic(str(path)):
+        first = first_magic(path)
+        fixed, pattern = Path(*path.parts[:first]), str(Path(*path.parts[first:]))
+        try:
+            found = images_among(sorted(fixed.glob(pattern)))  # unlike glob.glob it goes through no loop of links
+        except ValueError as error:
+            raise UserError(f"pattern '{given}' cannot be used: {error}") from error
         if not found:
             raise UserError(f"no image or video matches '{given}'")
-        fixed = Path(*path.parts[: first_magic(path)])
         return [(file, file.relative_to(fixed)) for file in found]
     beside = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UserError(f"'{given}' does not exist{nearest(path.name, beside) if len(beside) < 200 else ''}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.whole_files import reason, whole_file
@@ -25,9 +25,19 @@ FORMATS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
+READ = (*dict.fromkeys(FORMATS.values()), "GIF")
+"""Formats that are read, whatever a file's ending says; Pillow knows more, and runs other programs for some."""
 DEEP = ("PNG", "TIFF")
 """Formats that hold 16 bit per channel."""
 QUALITY = 95
+TIFF_TAGS = {
+    *(
+        ExifTags.Base[name]
+        for name in ("Make", "Model", "ImageDescription", "DateTime", "Artist", "Copyright", "Software")
+    ),
+    *(ExifTags.Base[name] for name in ("XResolution", "YResolution", "ResolutionUnit", "ExifOffset", "GPSInfo")),
+}
+"""What is kept of a TIFF file's tags: most others say how its pixels are stored, which the result's are not."""
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -65,31 +75,38 @@ def read_photo(path: Path, max_megapixels: float = 100) -> Photo:
     """Read a photograph, turned upright as its EXIF orientation says.
 
     Raises:
-        UserError: the file is missing, broken, animated, larger than `max_megapixels`, or not an image.
+        UserError: the file is missing, broken, animated, larger than `max_megapixels`, or not an image that we read.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PIL warns of large files, which we refuse by our own limit
-            with Image.open(path) as image:
+            with Image.open(path, formats=READ) as image:
                 check_header(image, path, max_megapixels)
+                deep = is_deep(image)
                 image.load()  # reads to the end: only this finds truncated files
                 exif = image.getexif()
                 orientation = exif.pop(ExifTags.Base.Orientation, 1)
-                pixels, bits, grey = deep_pixels(path, image) or shallow_pixels(image)
+                if image.format == "TIFF":
+                    for tag in set(exif) - TIFF_TAGS:
+                        del exif[tag]
+                pixels, bits, grey = deep_pixels(path) if deep else shallow_pixels(image)
                 icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
+                block = exif.tobytes() if len(exif) else None
     except UserError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError, cv2.error) as error:
+    except Exception as error:  # Pillow lets struct.error, KeyError and others escape on broken files
         raise UserError(f"image '{path}' cannot be read: {said(error)}") from error
     pixels = np.ascontiguousarray(UPRIGHT.get(orientation, lambda x: x)(pixels))
     alpha = pixels[..., 3] if pixels.shape[2] == 4 else None
-    return Photo(pixels[..., :3], alpha, grey, bits, icc, exif.tobytes() if len(exif) else None)
+    return Photo(pixels[..., :3], alpha, grey, bits, icc, block)
 
 
 def said(error: Exception) -> str:
     """Return a reader's error as a few words, without the path that it may repeat."""
     text = reason(error)
-    return "not an image" if "cannot identify" in text else text
+    if "cannot identify" in text:
+        return f"not a whole image of a format that we read ({', '.join(sorted(READ))})"
+    return text
 
 
 def check_header(image: Image.Image, path: Path, max_megapixels: float) -> None:
@@ -100,19 +117,25 @@ def check_header(image: Image.Image, path: Path, max_megapixels: float) -> None:
             f"image '{path}' has {megapixels:.0f} megapixels ({image.width} x {image.height}), "
             f"more than --max-megapixels {max_megapixels:g}"
         )
-    if getattr(image, "n_frames", 1) > 1:
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a camera's JPEG, previews behind the photograph
         raise UserError(f"image '{path}' holds {image.n_frames} pictures (animated or several pages), expected one")
 
 
-def deep_pixels(path: Path, image: Image.Image) -> tuple[np.ndarray, int, bool] | None:
-    """Read 16-bit and float files, of which PIL keeps 8 bit; None for others."""
-    if image.format not in DEEP:
-        return None
+def is_deep(image: Image.Image) -> bool:
+    """Whether a file, of which only the header has been read, has more than 8 bit per channel."""
+    if image.format == "PNG":
+        return any(str(tile[3]).endswith("16B") for tile in image.tile)
+    return image.format == "TIFF" and np.max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 1)) > 8
+
+
+def deep_pixels(path: Path) -> tuple[np.ndarray, int, bool]:
+    """Read 16-bit and float files, of which PIL keeps 8 bit, as `shallow_pixels`."""
     raw = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if raw is None or raw.dtype == np.uint8:
-        return None
+    if raw is None:
+        raise UserError(f"image '{path}' cannot be read: its 16-bit or float pixels are of an unknown kind")
     if raw.dtype == np.uint16:
-        pixels = raw.astype(np.float32) / 65535
+        pixels = raw.astype(np.float32)
+        pixels /= 65535  # in place: large photographs come through here
     elif np.issubdtype(raw.dtype, np.floating):
         if not np.isfinite(raw).all():
             raise UserError(f"image '{path}' holds NaN or infinite values")
@@ -129,25 +152,37 @@ def shallow_pixels(image: Image.Image) -> tuple[np.ndarray, int, bool]:
     """Return an 8-bit image of any PIL mode as [H, W, 3 or 4] in [0, 1]; bits; whether it is grey."""
     grey = image.mode in ("1", "L", "LA", "La")
     has_alpha = image.has_transparency_data
-    return np.asarray(image.convert("RGBA" if has_alpha else "RGB"), np.float32) / 255, 8, grey
+    pixels = np.array(image.convert("RGBA" if has_alpha else "RGB"), np.float32)
+    pixels /= 255
+    return pixels, 8, grey
+
+
+def format_of(path: Path) -> str:
+    """Return Pillow's name of the format that a file's ending asks for, or raise `UserError`."""
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"'{path}' has the ending '{path.suffix}' (known: {', '.join(FORMATS)})")
+    return FORMATS[path.suffix.lower()]
 
 
 def write_photo(path: Path, photo: Photo) -> None:
     """Write a photograph; the ending says the format. A format without alpha or 16 bit drops them.
 
     Raises:
-        UserError: the ending is unknown, or the file cannot be written; what was there before is untouched.
+        UserError: the ending is unknown, the format cannot hold the photograph (WebP: 16383 pixels a side, JPEG:
+            65500), or the file cannot be written; what was there before is untouched.
     """
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"'{path}' has the ending '{path.suffix}' (known: {', '.join(FORMATS)})")
-    file_format = FORMATS[path.suffix.lower()]
+    file_format = format_of(path)
     pixels = photo.rgb.mean(axis=2, keepdims=True) if photo.grey else photo.rgb
     if photo.alpha is not None and file_format not in ("JPEG", "BMP"):
         pixels = np.concatenate((pixels, photo.alpha[..., None]), axis=2)
     deep = photo.bits == 16 and file_format in DEEP
     top, dtype = (65535, np.uint16) if deep else (255, np.uint8)
     pixels = np.round(pixels.clip(0, 1) * top).astype(dtype)
-    content = encode_deep(pixels, photo, file_format) if deep else encode_shallow(pixels, photo, file_format)
+    try:
+        content = encode_deep(pixels, photo, file_format) if deep else encode_shallow(pixels, photo, file_format)
+    except (OSError, ValueError, cv2.error) as error:
+        size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        raise UserError(f"'{path}' cannot be written as {file_format} ({size}): {reason(error)}") from error
     with whole_file(path) as file:
         file.write(content)
 

@@ -7,18 +7,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import torch
 from torch import Tensor
 
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.strips.network import StripResult, check_supported, restore_in_strips
-from vqcnir_arch.restoration.strips.store import BYTES, Scratch
+from vqcnir_arch.restoration.strips.network import StripResult, check_supported, padded, restore_in_strips
+from vqcnir_arch.restoration.strips.store import BYTES, Scratch, free_space
 
 GB = 10**9
-WHOLE_IMAGE_MAPS = 60
-"""A forward pass of the whole image holds at most about so many maps of the finest level's channels (measured)."""
-SCRATCH_MAPS = 6
-"""Strips hold at most so many maps of the finest level's channels at a time, with what the coarser levels have."""
+WHOLE_IMAGE_MAPS = 36
+"""A forward pass of the whole image holds at most so many maps of the finest level's channels; measured with the
+default network: 29 at 256 x 256, 32 at 512 x 384 (scripts/restore_memory.py)."""
+REHEARSAL = 64
+"""Height and width of the image that shows how much disk a larger one takes."""
+MEMORY_SHARE, STRIP_SHARE = 0.3, 0.35
+"""Of the memory that is left: for feature maps, and for the rows that are worked on."""
+ATTEMPTS = 5
+"""How often memory may run out, with a quarter of it used each time, until an image is given up."""
+NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a primitive", "could not create a memory")
+"""What torch's allocator, C++ and oneDNN say when memory is out."""
 LEAST = 0.3 * GB
 """With less than this beside the network and the image, strips would be too thin to be of use."""
 
@@ -38,6 +46,23 @@ def fits_whole(net: VQCNIR, image: Tensor, limit: float) -> bool:
     return used_memory() + image.shape[0] * WHOLE_IMAGE_MAPS * map_bytes(net, image) <= limit
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in NO_MEMORY)
+
+
+def scratch_bytes(net: VQCNIR, image: Tensor, scratch: Scratch) -> int:
+    """Return the bytes of disk that `restore_in_strips` takes for an image.
+
+    All feature maps grow with the number of pixels, so a rehearsal on a small image with as much less memory shows it.
+    """
+    small = image.new_zeros(1, 3, REHEARSAL, REHEARSAL)
+    pixels, small_pixels = (padded(net, x.to("meta")).shape[-2:].numel() for x in (image, small))
+    ratio = pixels / small_pixels
+    rehearsal = Scratch(scratch.folder, int(scratch.memory / ratio), strip_memory=GB)
+    return int(restore_in_strips(net, small, rehearsal).disk * ratio)
+
+
 def restore_within(
     net: VQCNIR,
     image: Tensor,
@@ -50,7 +75,8 @@ def restore_within(
     """Restore one image of any size while the process stays below a limit of memory.
 
     The result is that of the whole image: statistics are global and there are no seams. Feature maps that do not fit
-    go to scratch files without a name, which are gone afterwards, however the process ends.
+    go to scratch files without a name, which are gone afterwards, however the process ends. Where memory runs out below
+    the limit, because other processes hold it, it starts again with a quarter.
 
     Args:
         net: a VQCNIR in eval mode on the CPU.
@@ -58,11 +84,12 @@ def restore_within(
         limit: bytes that the whole process may hold, Python and weights included.
         rows: rows of the image that a strip has; default: as many as the limit allows.
         folder: where scratch files go; default: the system's folder for temporary files.
-        announce: called with one line that says how much disk it takes.
+        announce: called with a line that says how much disk it takes, and with one each time that memory ran out.
         progress: as of `restore_in_strips`.
 
     Raises:
-        UserError: the limit is too low, the disk too full, or the network has parts that strips cannot compute.
+        UserError: the limit is too low, the disk too full, memory out, or the network has parts that strips cannot
+            compute.
     """
     check_supported(net)
     folder = folder or Path(tempfile.gettempdir())
@@ -73,10 +100,25 @@ def restore_within(
             f"{image.shape[-1]} x {image.shape[-2]} pixels need a limit of at least "
             f"{(limit - left + LEAST) / GB:.1f} GB, got {limit / GB:.1f} GB"
         )
-    scratch = Scratch(
-        folder, memory=int(0.3 * left), strip_memory=int(0.35 * left), strip_share=rows and rows / image.shape[-2]
-    )
-    disk = SCRATCH_MAPS * map_bytes(net, image) - scratch.memory
-    if disk > 0:
-        announce(f"restoring in strips with up to {disk / GB:.1f} GB of scratch files in '{folder}'")
-    return restore_in_strips(net, image, scratch, progress=progress)
+    for attempt in range(ATTEMPTS):
+        part = 4**-attempt
+        scratch = Scratch(
+            folder,
+            memory=int(part * MEMORY_SHARE * left),
+            strip_memory=int(part * STRIP_SHARE * left),
+            strip_share=rows and part * rows / image.shape[-2],
+        )
+        try:
+            disk, free = scratch_bytes(net, image, scratch), free_space(folder)
+            if disk > free:
+                raise UserError(
+                    f"strips need {disk / GB:.1f} GB of scratch files, folder '{folder}' has {free / GB:.1f} GB free"
+                )
+            files = f", with {disk / GB:.1f} GB of scratch files in '{folder}'" if disk else ""
+            announce(f"restoring in strips{files}")
+            return restore_in_strips(net, image, scratch, progress=progress)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            announce("memory ran out: once more with a quarter of it" if attempt < ATTEMPTS - 1 else "memory ran out")
+    raise UserError(f"{image.shape[-1]} x {image.shape[-2]} pixels need more memory than there is")

@@ -79,8 +79,8 @@ class Quantizer(nn.Module):
     def choose(self, features: Tensor, indices: Tensor, logits: Tensor | None = None) -> Codes:
         """Replace [B, d, H, W] features by the codes of [B, H, W] indices; gradients pass straight through."""
         quantized = self.lookup(indices)
-        # straight-through estimator: the value of the code, the gradient of the feature
-        output = features + (quantized - features).detach()
+        # straight-through estimator: exactly the value of the code, the gradient of the feature
+        output = (features - features.detach()) + quantized.detach()
         return Codes(features, output, indices, quantized, logits=logits)
 
 

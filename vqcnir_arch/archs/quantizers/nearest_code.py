@@ -15,8 +15,9 @@ def nearest_indices(features: Tensor, codebook: Tensor) -> Tensor:
     Runs in float32 whatever autocast says: bfloat16 would flip 2-3 % of the codes. |z|² is left out, as it is the
     same for every code.
     """
-    with torch.autocast(features.device.type, enabled=False), torch.no_grad():
-        features, codebook = features.float(), codebook.float()
+    with torch.autocast(features.device.type, enabled=False):
+        # not `no_grad`: torch.export cannot save a graph in which it stands inside `autocast`
+        features, codebook = features.detach().float(), codebook.detach().float()
         distances = torch.addmm(codebook.square().sum(1), features, codebook.t(), alpha=-2)
         return distances.argmin(1)
 

@@ -13,7 +13,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import QUANTIZER_REGISTRY, register
 
 WEIGHTS = ("real", "softmax")
-HEADS = ("conv", "mlp", "linear")
+HEADS = ("mlp", "conv", "linear")
 
 
 @register(QUANTIZER_REGISTRY)
@@ -21,14 +21,15 @@ class VectorRegression(Quantizer):
     """VR: every position regresses weights w over all codes, z = w C (VR, "Method Overview"; no equation is public).
 
     The weights are real and unconstrained: neither positive nor summing to one, so any vector in the codebook's span
-    can come out. The source calls its head lightweight and says no more; this one is ours: norm, 1×1 convolution,
-    depth-wise 3×3 convolution, GELU, 1×1 convolution to K weights (0.79 million parameters at the published sizes,
-    1.7 % of VQCNIR).
+    can come out. The source calls its head lightweight and says no more; this one is ours: norm, 1×1 convolution, GELU,
+    1×1 convolution to K weights (0.79 million parameters at the published sizes, 1.6 % of VQCNIR). What else was tried,
+    and how it did: docs/quantizers.md.
 
     Args:
         codebook_size, code_dim: as `Quantizer`.
         weights: `real`; or `softmax`, the soft assignment that VR is set against (convex combinations of codes).
-        head: `conv` as above, `mlp` without the depth-wise convolution, `linear` the last convolution alone.
+        head: `mlp` as above, `conv` with a depth-wise 3×3 convolution before the GELU, `linear` norm and the last
+            convolution alone.
         hidden: hidden channels of the head; None: d.
     """
 
@@ -39,7 +40,7 @@ class VectorRegression(Quantizer):
         codebook_size: int,
         code_dim: int,
         weights: Literal["real", "softmax"] = "real",
-        head: Literal["conv", "mlp", "linear"] = "conv",
+        head: Literal["mlp", "conv", "linear"] = "mlp",
         hidden: int | None = None,
     ) -> None:
         super().__init__(codebook_size, code_dim)

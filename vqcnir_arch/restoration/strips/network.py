@@ -33,11 +33,13 @@ class StripResult(NamedTuple):
         image: [1, 3, H, W], not clamped.
         indices: the chosen codes, [1, h, w].
         near_ties: positions whose two nearest codes are as good as equally near.
+        disk: bytes of scratch files that were there at a time.
     """
 
     image: Tensor
     indices: Tensor
     near_ties: int
+    disk: int
 
 
 def check_supported(net: nn.Module) -> None:
@@ -70,6 +72,12 @@ def parts(net: VQCNIR) -> int:
     return len(net.encoder.stages) + len(net.enhancer) + len(net.decoder.levels) + 1
 
 
+def padded(net: VQCNIR, image: Tensor) -> Tensor:
+    """Pad an image as the network does."""
+    published = net.padding == "published"
+    return pad_bottom_right(image, net.published_size_multiple if published else net.size_multiple, always=published)
+
+
 @torch.inference_mode()
 def restore_in_strips(
     net: VQCNIR,
@@ -94,9 +102,7 @@ def restore_in_strips(
     """
     check_supported(net)
     height, width = image.shape[-2:]
-    published = net.padding == "published"
-    image = pad_bottom_right(image, net.published_size_multiple if published else net.size_multiple, always=published)
-    x = encode(net, image, scratch, progress)
+    x = encode(net, padded(net, image), scratch, progress)
     for block in net.enhancer:
         x = aiem(block, scratch, x)
         progress()
@@ -115,7 +121,7 @@ def restore_in_strips(
     x.free()
     whole = restored.rows(0, restored.height).x
     restored.free()
-    return StripResult(crop_bottom_right(whole, height, width), indices, ties)
+    return StripResult(crop_bottom_right(whole, height, width), indices, ties, scratch.most_on_disk)
 
 
 def encode(net: VQCNIR, image: Tensor, scratch: Scratch, progress: Callable[[], object]) -> Feature:

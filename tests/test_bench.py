@@ -1,0 +1,134 @@
+"""`vqcnir bench` as a user runs it, on tiny networks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vqcnir_arch import UserError
+from vqcnir_arch.bench import measure
+from vqcnir_arch.bench.command import table
+from vqcnir_arch.bench.subjects import Case, Unavailable, build_network, work_of
+from vqcnir_arch.cli import dispatch
+from vqcnir_arch.restoration.inference import PRECISIONS
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def weights(make_tiny, tmp_path):
+    path = tmp_path / "tiny.pth"
+    torch.save({"params": make_tiny("VQCNIR").state_dict()}, path)
+    return str(path)
+
+
+def test_bench(weights, tmp_path, capsys):
+    record = tmp_path / "bench.json"
+    size = ["--size", "24x40", "--repeats", "3", "--precision", "bf16", "--device", "cpu", "--quiet"]
+    dispatch(["bench", "-w", weights, *size, "--json", str(record)])
+    printed = capsys.readouterr().out
+    rows = json.loads(record.read_text())["rows"]
+    assert table(rows) in printed
+    reference, ours = rows
+    assert "torchvision's operator, published padding" in reference["network"]
+    assert (ours["height"], ours["width"], ours["precision"]) == (24, 40, "bf16")
+    for row in rows:
+        assert len(row["seconds"]) == 3
+        assert row["peak_bytes"] > row["bytes_before"] > 1e7  # torch alone takes more
+        assert row["gmac_per_second"] > 0
+    ratios = [a / b for a, b in zip(reference["seconds"], ours["seconds"], strict=True)]
+    assert ours["times_as_fast"] == pytest.approx(ratios)
+    assert ours["codes_that_differ"] == 0  # what decides them is in float32
+    assert ours["psnr_db"] > 20
+
+
+def test_training_step_trains(weights):
+    net = build_network(weights, CPU)
+    case = Case(weights, (16, 16), train=True)
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    work_of(case, net, measure.night_image(case))()
+    changed = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    assert "encoder.in_conv.weight" in changed
+    assert "decoder.blocks.f1.conv1.weight" in changed
+    assert "generator.0.0.1.weight" not in changed  # frozen in stage II
+    assert not net.training
+
+
+def test_multiply_adds_of_one_size(weights):
+    """Counted at the size that is padded to: 24×40 fits, the published rule goes on to 64×64."""
+    net = build_network(weights, CPU)
+    ours, reference = (measure.work_size(Case(weights, (24, 40), is_reference=r), net) for r in (False, True))
+    assert reference / ours == pytest.approx(64 * 64 / (24 * 40), rel=0.05)
+    # G's last convolution alone: 3 output channels, 16 input channels, 9 taps
+    assert ours > 24 * 40 * 3 * 16 * 9
+
+
+def test_every_precision_runs(weights):
+    net = build_network(weights, CPU)
+    for precision in PRECISIONS:
+        case = Case(weights, (16, 16), precision=precision)
+        assert torch.isfinite(work_of(case, net, measure.night_image(case))()).all()
+
+
+def test_nafnet_is_a_peer():
+    net = build_network("NAFNet", CPU)
+    assert sum(p.numel() for p in net.parameters()) > 1e7
+
+
+def test_peer_that_is_not_installed(monkeypatch, capsys, weights):
+    monkeypatch.setitem(sys.modules, "spandrel_extra_arches", None)
+    with pytest.raises(Unavailable, match="spandrel_extra_arches is not installed"):
+        build_network("Restormer", CPU)
+    with pytest.raises(UserError, match="nothing could be measured"):
+        dispatch(["bench", "--arch", "Restormer", "--size", "16x16", "--quiet", "--no-reference"])
+    assert "skipped: Restormer, 16x16, fp32: spandrel_extra_arches is not installed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--size", "512"], "expected HEIGHTxWIDTH, e.g. 1120x640, got '512'"),
+        (["--size", "0x64"], "expected HEIGHTxWIDTH"),
+        (["--repeats", "0"], "--repeats and --batch are at least 1"),
+        (["--precision", "int8"], "invalid choice: 'int8'"),
+    ],
+    ids=str,
+)
+def test_bad_flags(arguments, words, capsys):
+    with pytest.raises(SystemExit) as error:
+        dispatch(["bench", *arguments])
+    assert error.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--arch", "VQCNIT"], r"there is no network 'VQCNIT' \(did you mean 'VQCNIR'"),
+        (["-w", "nowhere.pth"], "nowhere.pth"),
+        (["--device", "cuda:77"], "cuda:77"),
+    ],
+    ids=str,
+)
+def test_bad_names(arguments, words):
+    with pytest.raises(UserError, match=words):
+        dispatch(["bench", "--quiet", *arguments])
+
+
+def test_restoring_on_a_gpu_script(weights, capsys, monkeypatch):
+    """The script as on a GPU, but small and on the CPU, where the compiler's first part is enough."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    script = importlib.import_module("gpu_speed")
+    small = ["--forward", "16", "24", "--forward-batch", "1", "2", "--steps", "2", "--compile-backend", "aot_eager"]
+    try:
+        assert script.main(["--device", "cpu", "--weights", weights, *small]) == 0
+    finally:
+        torch._dynamo.reset()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "channels_last+compile" in line]
+    assert [row[1] for row in rows] == ["1", "2"]
+    assert all(float(row[5]) > 20 for row in rows)

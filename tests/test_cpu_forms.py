@@ -1,0 +1,156 @@
+"""What a CPU computes in another form is the same sum: against torch's and torchvision's own operators."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.ops import deform_conv2d
+
+from vqcnir_arch import restore
+from vqcnir_arch.archs import deform_conv
+from vqcnir_arch.archs.cpu import DilatedDepthwiseConv2d, GroupNorm, double_and_convolve, plain_operators
+from vqcnir_arch.restoration.inference import precision_of
+
+SIZES = [(1, 1), (2, 5), (7, 6), (9, 12)]
+
+
+def compare_with_gradients(ours, reference, *tensors):
+    """Compare values and gradients in float64."""
+    tensors = [tensor.double().requires_grad_() for tensor in tensors]
+    values = [function(*tensors) for function in (ours, reference)]
+    torch.testing.assert_close(*values)
+    weights = torch.randn_like(values[0])
+    torch.testing.assert_close(*(torch.autograd.grad(value, tensors, weights) for value in values))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_doubling_is_a_transposed_convolution(size):
+    conv = nn.Conv2d(3, 5, 3, padding=1).double()
+
+    def ours(x, weight, bias):
+        return torch.func.functional_call(Doubling(conv), {"conv.weight": weight, "conv.bias": bias}, (x,))
+
+    def reference(x, weight, bias):
+        return F.conv2d(F.interpolate(x, scale_factor=2), weight, bias, padding=1)
+
+    compare_with_gradients(ours, reference, torch.randn(2, 3, *size), conv.weight.detach(), conv.bias.detach())
+
+
+class Doubling(nn.Module):
+    def __init__(self, conv):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x):
+        return double_and_convolve(x, self.conv)
+
+
+@pytest.mark.parametrize("dilation", [2, 3])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_dilation_by_subsampled_images(size, dilation):
+    conv = DilatedDepthwiseConv2d(4, 7, dilation).double()
+
+    def reference(x):
+        return F.conv2d(x, conv.weight, conv.bias, padding=3 * dilation, dilation=dilation, groups=4)
+
+    compare_with_gradients(conv, reference, torch.randn(2, 4, *size))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [1, 2])
+def test_group_norm_is_exact_in_channels_last(batch):
+    norm = GroupNorm(4, 16)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = 3 + 0.5 * torch.randn(batch, 16, 251, 253)
+    exact = F.group_norm(x.double(), 4, norm.weight.double(), norm.bias.double())
+    last = x.to(memory_format=torch.channels_last)
+    own, torchs = norm(last), F.group_norm(last, 4, norm.weight, norm.bias)
+    errors = [(y - exact).abs().max().item() for y in (own, torchs)]
+    assert errors[0] < 1e-5
+    assert errors[0] < errors[1] / 2
+    assert own.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_deformable_convolution_by_rows(monkeypatch, layout):
+    monkeypatch.setattr(deform_conv, "COLUMN_BYTES", 8 * 9 * 2 * 4 * 7 * 3)  # three of the eleven rows
+    batch, channels, height, width = 2, 4, 11, 7
+
+    def reference(x, offset, mask, weight, bias):
+        return deform_conv2d(x, offset, weight, bias, padding=1, mask=mask)
+
+    def ours(x, *others):
+        return deform_conv.deform_conv2d_grid_sample(x.contiguous(memory_format=layout), *others)
+
+    sizes = [(batch, 36, height, width), (batch, 18, height, width), (6, channels, 3, 3), (6,)]
+    tensors = [torch.randn(batch, channels, height, width), *(2 * torch.randn(size) for size in sizes)]
+    compare_with_gradients(ours, reference, *tensors)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(*tensors), reference(*tensors), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("padding", ["exact", "published"])
+def test_network_against_plain_operators(make_tiny, padding):
+    net = make_tiny("VQCNIR", padding=padding).eval()
+    image = torch.rand(2, 3, 40, 52)
+    ours, codes = net(image, return_codes=True)
+    with plain_operators():
+        reference, plain_codes = net(image, return_codes=True)
+    assert (ours - reference).abs().max() < 1e-4 * reference.std()
+    assert torch.equal(codes.indices, plain_codes.indices)
+    assert not torch.equal(ours, reference)  # they are two ways
+
+
+def test_network_gradient_against_plain_operators(make_tiny):
+    net = make_tiny("VQCNIR").double()
+    image = torch.rand(1, 3, 16, 24, dtype=torch.float64)
+
+    def gradients():
+        net.zero_grad()
+        net(image).square().mean().backward()
+        return {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
+
+    ours = gradients()
+    with plain_operators():
+        torch.testing.assert_close(ours, gradients())
+
+
+def dtypes(net, precision):
+    """Return the types that parts of a network give, and its codes."""
+    seen = {}
+    parts = {"encoder": net.encoder, "enhancer": net.enhancer, "G": net.generator[0], "D": net.decoder.upsamples["f4"]}
+    handles = [
+        part.register_forward_hook(lambda _, __, output, name=name: seen.update({name: output.dtype}))
+        for name, part in parts.items()
+    ]
+    with torch.inference_mode(), precision_of(net, precision):
+        codes = net(torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(1)), return_codes=True)[1].indices
+    for handle in handles:
+        handle.remove()
+    return seen, codes
+
+
+def test_bf16_keeps_what_decides_the_codes_in_float32(make_tiny):
+    net = make_tiny("VQCNIR").eval()
+    low, full = torch.bfloat16, torch.float32
+    exact, codes = dtypes(net, "fp32")
+    assert set(exact.values()) == {full}
+    mixed, mixed_codes = dtypes(net, "bf16")
+    assert mixed == {"encoder": full, "enhancer": full, "G": low, "D": low}
+    assert torch.equal(codes, mixed_codes)
+    assert dtypes(net, "bf16-all")[0]["encoder"] == low
+    assert "forward" not in vars(net.encoder)  # as it was before
+
+
+@pytest.mark.parametrize("precision", ["bf16", "bf16-all"])
+def test_restore_in_bf16(make_tiny, precision):
+    net = make_tiny("VQCNIR").eval()
+    image = torch.rand(3, 24, 40)
+    low, exact = restore(net, image, precision), restore(net, image)
+    assert low.dtype == torch.float32
+    assert low.shape == exact.shape
+    assert not torch.equal(low, exact)

@@ -1,0 +1,204 @@
+"""`vqcnir export`: files for torch.export, AOTInductor and ONNX compute what the network computes, at any size."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+
+from vqcnir_arch.archs import VQCNIR, VQGANPrior, cpu
+from vqcnir_arch.archs.deform_conv import DeformConv2d
+from vqcnir_arch.cli import dispatch
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.export.command import compare, compared_sizes
+from vqcnir_arch.export.formats import METADATA_FILE, Written, reference_runner, write_onnx
+from vqcnir_arch.export.program import export_program, size_multiple
+
+PLAIN = {
+    "channels": [8, 8], "norm_groups": 4, "codebook_size": 16, "code_dim": 8, "res_blocks": 1,
+    "enhancer": {"type": "none"}, "fusion": {"type": "none"},
+}  # fmt: skip
+WHOLE = {
+    "enhancer": {"type": "AIEM", "depth": 1, "splits": 2},
+    "fusion": {"type": "DBCA", "heads": [2, 1], "offset_groups": 2},
+}
+WITH_ATTENTION = {"depth": 1, "num_heads": 2}
+QUANTIZERS = {
+    "NearestCode": {}, "VectorRegression": {}, "SinCA": WITH_ATTENTION, "CrossAttention": WITH_ATTENTION,
+    "SelfAttention": WITH_ATTENTION, "CodePrediction": WITH_ATTENTION,
+}  # fmt: skip
+HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript"))
+needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="onnx and onnxscript are not installed (extra [export])")
+
+
+def make_net(**options):
+    torch.manual_seed(0)
+    net = VQCNIR(**{**PLAIN, **options}).eval().requires_grad_(False)
+    net.quantizer.codebook.normal_()
+    for module in net.modules():
+        if isinstance(module, DeformConv2d):  # a fresh one deforms nothing
+            module.conv_offset.weight.normal_(std=0.1)
+    return net
+
+
+def save(net, path):
+    torch.save({"params": net.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def net():
+    return make_net(**WHOLE)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(net, tmp_path_factory):
+    return save(net, tmp_path_factory.mktemp("export") / "tiny.pth")
+
+
+@torch.inference_mode()
+def assert_equal(run, net, height, width):
+    image = torch.rand(1, 3, height, width)
+    expected, codes = net.compute(image, return_codes=True)
+    restored, *indices = run(image)
+    torch.testing.assert_close(restored, expected, rtol=1e-4, atol=1e-5)
+    if codes.indices is None:
+        assert indices == []
+    else:
+        assert torch.equal(indices[0], codes.indices)
+
+
+def test_pt2_file_is_read_by_torch_alone_at_any_size(net, checkpoint, tmp_path, capsys):
+    dispatch(["export", str(checkpoint), str(tmp_path / "net.pt2")])
+    said = capsys.readouterr().out
+    assert "NearestCode" in said and "0 differing" in said and "multiples of 2" in said
+    extra = {METADATA_FILE: ""}
+    program = torch.export.load(tmp_path / "net.pt2", extra_files=extra)
+    assert json.loads(extra[METADATA_FILE])["size_multiple"] == "2"
+    for height, width in ((4, 4), (10, 36), (34, 8)):
+        assert_equal(program.module(), net, height, width)
+
+
+def test_aoti_file_runs_in_its_runtime(tmp_path):
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("no C++ compiler is installed")
+    net = make_net()  # compiling takes long enough without enhancer and fusion
+    checkpoint = save(net, tmp_path / "plain.pth")
+    dispatch(["export", str(checkpoint), str(tmp_path / "net.pt2"), "--format", "aoti"])
+    package = torch._inductor.aoti_load_package(str(tmp_path / "net.pt2"))
+    assert package.get_metadata()["format"] == "aoti"
+    for height, width in ((4, 6), (30, 12)):
+        assert_equal(package, net, height, width)
+
+
+@needs_onnx
+def test_onnx_file_has_the_operator_and_runs(net, checkpoint, tmp_path):
+    import onnx
+
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra [export])")
+    dispatch(["export", str(checkpoint), str(tmp_path / "net.onnx")])
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert {(i.domain, i.version) for i in model.opset_import} == {("", 22)}
+    nodes = [node for node in model.graph.node if node.op_type == "DeformConv"]
+    assert len(nodes) == sum(isinstance(module, DeformConv2d) for module in net.modules())
+    session = runtime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    for height, width in ((4, 4), (10, 36), (34, 8)):
+        assert_equal(
+            lambda x: [torch.from_numpy(y) for y in session.run(None, {"image": x.numpy()})], net, height, width
+        )
+
+
+@needs_onnx
+def test_reference_evaluator_agrees_and_is_taken_where_there_is_no_runtime(net, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    written = write_onnx(net, None)
+    assert written.runner == "ONNX's reference evaluator (ONNX Runtime is not installed)"
+    assert compared_sizes(net, written) == [(4, 6)]
+    assert "codes 6 equal, 0 differing" in compare(net, written, (4, 6))
+    assert_equal(reference_runner(written.content), net, 6, 4)
+
+
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_every_quantizer_is_traced_at_dynamic_sizes(name):
+    net = make_net(quantizer={"type": name, **QUANTIZERS[name]})
+    program = export_program(net)
+    assert_equal(program.module(), net, 6, 14)
+
+
+@pytest.mark.parametrize("options", [
+    {"enhancer": {"type": "ResBlock", "depth": 1}}, {"enhancer": {"type": "NAFBlock", "depth": 1}},
+    {"fusion": {"type": "SKFF"}}, {"fusion": {"type": "CrossAttention"}}, {"upsample": "bilinear"},
+], ids=str)  # fmt: skip
+def test_other_parts_are_traced_too(options):
+    net = make_net(**options)
+    assert_equal(export_program(net).module(), net, 14, 6)
+
+
+def test_windows_count_in_the_multiple():
+    assert size_multiple(make_net(enhancer={"type": "SwinBlock", "depth": 1, "num_heads": 2, "window": 4})) == 8
+
+
+def test_export_leaves_the_network_as_it_is(net):
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    export_program(net, operator=True)
+    assert cpu.is_enabled()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_what_cannot_be_traced_is_one_line(net):
+    broken = make_net()
+    broken.out_conv = torch.nn.Conv2d(5, 3, 1)
+    with pytest.raises(UserError, match=r"VQCNIR with quantizer NearestCode.* cannot be exported: ") as caught:
+        export_program(broken)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_result_is_refused(net):
+    def wrong(image):
+        restored, codes = net.compute(image, return_codes=True)
+        return restored + 0.01, codes.indices
+
+    def other_codes(image):
+        restored, codes = net.compute(image, return_codes=True)
+        return restored, codes.indices + 1
+
+    with pytest.raises(UserError, match="gives another result"):
+        compare(net, Written(b"", wrong, ""), (4, 6))
+    with pytest.raises(UserError, match="chooses other codes"):
+        compare(net, Written(b"", other_codes, ""), (4, 6))
+
+
+def refused(*arguments):
+    with pytest.raises(UserError) as caught:
+        dispatch(["export", *map(str, arguments)])
+    return str(caught.value)
+
+
+def test_bad_input_is_refused_before_anything_is_traced(checkpoint, tmp_path, monkeypatch):
+    there = tmp_path / "there.pt2"
+    there.write_bytes(b"old")
+    assert "exists already" in refused(checkpoint, there)
+    assert there.read_bytes() == b"old"
+    assert "did you mean '.onnx'" in refused(checkpoint, tmp_path / "net.onx")
+    assert "files of --format onnx have '.onnx'" in refused(checkpoint, tmp_path / "n.pt2", "--format", "onnx")
+    assert "there is no folder" in refused(checkpoint, tmp_path / "none/net.pt2")
+    assert "--size must be at least 1" in refused(checkpoint, tmp_path / "net.pt2", "--size", 0)
+    assert "does not exist" in refused(tmp_path / "none.pth", tmp_path / "net.pt2")
+    prior = save(VQGANPrior(**{k: v for k, v in PLAIN.items() if k not in ("enhancer", "fusion")}), tmp_path / "p.pth")
+    assert "is a prior (stage I)" in refused(prior, tmp_path / "net.pt2")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install 'vqcnir[export]'" in refused(checkpoint, tmp_path / "net.onnx")
+    assert {path.name for path in tmp_path.iterdir()} == {"there.pt2", "p.pth"}
+
+
+def test_aoti_without_a_compiler_is_one_line(checkpoint, tmp_path, monkeypatch):
+    def none():
+        raise RuntimeError("none")
+
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", none)
+    assert "needs a C++ compiler" in refused(checkpoint, tmp_path / "net.pt2", "--format", "aoti")

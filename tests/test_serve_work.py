@@ -1,0 +1,166 @@
+"""What `vqcnir serve` does behind its page: checkpoints by name, limits, one line for every bad photo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import scene
+
+from vqcnir_arch.cli import dispatch
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration import restore
+from vqcnir_arch.restoration.tiling import GB, used_memory
+from vqcnir_arch.serving.checkpoints import Networks, find_checkpoints, short_names
+from vqcnir_arch.serving.work import Limits, Workshop, stopped_after
+
+LIMITS = Limits(megapixels=0.1, megabytes=1, seconds=60, memory=100)
+
+
+@pytest.fixture
+def nets(make_tiny, tmp_path):
+    """Two restoration checkpoints, a prior and a text file in one folder."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("one", "two"):
+        torch.save({"params": make_tiny("VQCNIR").state_dict()}, folder / f"{name}.pth")
+    torch.save({"params": make_tiny("VQGANPrior").state_dict()}, folder / "prior.pth")
+    (folder / "notes.txt").write_text("nothing")
+    return folder
+
+
+def workshop(nets, tmp_path, limits=LIMITS):
+    folder = tmp_path / "page"
+    folder.mkdir(exist_ok=True)
+    paths = {name: nets / name for name in ("one.pth", "two.pth")}
+    return Workshop(Networks(paths, torch.device("cpu")), limits, folder)
+
+
+def photo(path, width=56, height=40):
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), scene("astronaut", width, height)[..., ::-1])
+    return path
+
+
+def refused(shop, path, checkpoint="one.pth"):
+    with pytest.raises(UserError) as caught:
+        shop.restore(path, checkpoint)
+    message = str(caught.value)
+    assert "\n" not in message and str(path.parent) not in message
+    return message
+
+
+def test_a_folder_offers_what_restores_and_says_what_it_leaves_out(nets, capsys):
+    assert find_checkpoints([str(nets), str(nets / "one.pth")]) == {n: nets / n for n in ("one.pth", "two.pth")}
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "prior.pth" in said[0] and "expected stage II" in said[0]
+
+
+def test_bad_checkpoints_are_refused_at_the_start(nets, tmp_path):
+    for given, words in (
+        (nets / "prior.pth", "is a prior"), (nets / "on.pth", "did you mean 'one.pth'"),
+        (nets / "notes.txt", "cannot be read|not a file of tensors"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            find_checkpoints([str(given)])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="has no checkpoint that restores"):
+        find_checkpoints([str(tmp_path / "empty")])
+
+
+def test_equal_names_are_told_apart_by_their_folders_alone():
+    paths = [Path("/home/me/a/models/net.pth"), Path("/home/me/b/models/net.pth")]
+    assert list(short_names(paths)) == ["a/models/net.pth", "b/models/net.pth"]
+    assert list(short_names(paths[:1])) == ["net.pth"]
+
+
+def test_only_offered_checkpoints_can_be_named_and_one_is_kept(nets, tmp_path):
+    networks = workshop(nets, tmp_path).networks
+    for name in ("prior.pth", str(nets / "one.pth"), "../models/one.pth", ""):
+        with pytest.raises(UserError, match="is not offered"):
+            networks.load(name)
+    first = networks.load("one.pth")
+    assert networks.load("one.pth") is first and networks.load("two.pth") is not first
+    (nets / "one.pth").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"'one\.pth' cannot be read") as caught:
+        networks.load("one.pth")
+    assert str(nets) not in str(caught.value)
+    assert networks.load("two.pth") is not None
+
+
+def test_restores_as_the_python_api_and_keeps_the_kind_of_file(nets, tmp_path):
+    shop = workshop(nets, tmp_path)
+    path = photo(tmp_path / "uploads/night.png")
+    restored = shop.restore(path, "one.pth")
+    expected = restore(shop.networks.load("one.pth"), cv2.imread(str(path))[..., ::-1].copy())
+    np.testing.assert_array_equal(np.asarray(restored.after), expected)
+    np.testing.assert_array_equal(np.asarray(restored.before), cv2.imread(str(path))[..., ::-1])
+    assert restored.file.name == "night_restored.png"
+    np.testing.assert_array_equal(cv2.imread(str(restored.file))[..., ::-1], expected)
+    assert restored.said.startswith("56 x 40 restored by one.pth in ")
+    other = shop.restore(photo(tmp_path / "uploads/other.jpg"), "two.pth")
+    assert other.file.name == "other_restored.jpg" and not restored.file.exists()  # only the last one is kept
+
+
+def test_bad_photos_give_one_line_without_a_path(nets, tmp_path):
+    shop = workshop(nets, tmp_path)
+    good = photo(tmp_path / "uploads/good.png")
+    broken = tmp_path / "uploads/broken.png"
+    broken.write_bytes(good.read_bytes()[:700])
+    text = tmp_path / "uploads/text.jpg"
+    text.write_text("hello")
+    assert "'broken.png' cannot be read" in refused(shop, broken)
+    assert refused(shop, text).startswith("image 'text.jpg' cannot be read: not a whole image")
+    assert "more than" in refused(shop, photo(tmp_path / "uploads/large.png", 400, 300))
+    assert "'three' is not offered" in refused(shop, good, "three")
+    assert "cannot be read" in refused(shop, tmp_path / "uploads/gone.png")
+    shop.restore(good, "one.pth")  # and goes on
+
+
+def test_a_photo_that_takes_too_long_is_stopped_between_layers(nets, tmp_path, monkeypatch):
+    shop = workshop(nets, tmp_path, Limits(0.1, 1, seconds=0, memory=100))
+    assert "stopped after 0 s" in refused(shop, photo(tmp_path / "uploads/a.png"))
+    net = shop.networks.load("one.pth")
+    assert not any(module._forward_pre_hooks for module in net.modules())
+    clock, begun = [0.0], []
+    monkeypatch.setattr("vqcnir_arch.serving.work.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def slow(*_):
+        begun.append("encoder")
+        clock[0] += 10
+
+    net.encoder.register_forward_hook(slow)
+    net.before_quant.register_forward_hook(lambda *_: begun.append("before_quant"))
+    with pytest.raises(UserError, match=r"stopped after 5 s"), stopped_after(5, net):
+        net(torch.rand(1, 3, 8, 8))
+    assert begun == ["encoder"]  # it had begun, and did not go on
+
+
+def test_what_does_not_fit_the_memory_goes_in_strips_or_is_refused(nets, tmp_path, make_tiny, monkeypatch):
+    path = photo(tmp_path / "uploads/a.png")
+    whole = workshop(nets, tmp_path).restore(path, "one.pth").after
+    monkeypatch.setattr("vqcnir_arch.serving.work.fits_whole", lambda *_: False)
+    shop = workshop(nets, tmp_path, Limits(0.1, 1, 60, memory=used_memory() / GB + 1))
+    strips = shop.restore(path, "one.pth").after
+    assert np.abs(np.asarray(strips, int) - np.asarray(whole, int)).max() <= 1
+    stopping = workshop(nets, tmp_path, Limits(0.1, 1, 0, memory=used_memory() / GB + 1))
+    assert "stopped after 0 s" in refused(stopping, path)
+    net = make_tiny("VQCNIR", quantizer={"type": "VectorRegression"})  # strips do not know it
+    torch.save({"params": net.state_dict()}, nets / "two.pth")
+    assert "more memory than there is" in refused(shop, path, "two.pth")
+
+
+def test_the_command_refuses_bad_limits_and_says_what_to_install(nets, monkeypatch):
+    for flag, value in (("--seconds", "0"), ("--max-megapixels", "-1"), ("--max-megabytes", "nan"), ("--port", "0")):
+        with pytest.raises(UserError, match=flag):
+            dispatch(["serve", str(nets), flag, value])
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
+        monkeypatch.setenv(name, "")  # so that what the command sets is undone
+    with pytest.raises(UserError, match=r"pip install 'vqcnir\[serve\]'"):
+        dispatch(["serve", str(nets)])

@@ -1,0 +1,93 @@
+"""How long a network with attention over all features will take: the time grows with the square of the pixels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.quantizers.transformer import FeatureTransformer
+
+PROBE = 128
+"""Height and width of the image that is timed."""
+
+
+def attention_over_features(net: nn.Module) -> list[FeatureTransformer]:
+    """Return a network's transformers whose features attend to each other."""
+    transformers = [module for module in net.modules() if isinstance(module, FeatureTransformer)]
+    return [each for each in transformers if any(layer.attention.sees_features for layer in each.layers)]
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long a function takes on a device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def quadratic(count: int, first: float, second: float) -> tuple[float, float]:
+    """Return a and b of a·N + b·N², which takes `first` seconds for N = `count` and `second` for N = 4·`count`."""
+    b = max(0.0, (second - 4 * first) / (12 * count**2))
+    return first / count - b * count, b
+
+
+@torch.inference_mode()
+def estimated_seconds(net: VQNetwork, height: int, width: int) -> float | None:
+    """Estimate the time of a forward pass from passes on a small image.
+
+    Everything grows with the number of pixels but attention among features, which grows with its square.
+
+    Args:
+        net: a restoration network in eval mode.
+        height, width: of the image, in pixels.
+
+    Returns:
+        Seconds; None where no features attend to each other, or the network takes one size alone.
+    """
+    transformers = attention_over_features(net)
+    if not transformers or net.fixed_size is not None:
+        return None
+    device = next(net.parameters()).device
+    given: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    hooks = [
+        each.register_forward_pre_hook(lambda module, inputs: given.update({module: inputs})) for each in transformers
+    ]
+    image = torch.rand(1, 3, PROBE, PROBE, device=device)
+    try:
+        net(image)
+        total = seconds(lambda: net(image), device)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    growth = height * width / PROBE**2
+    predicted = 0.0
+    for transformer, (features, codebook) in given.items():
+        small = seconds(lambda run=transformer, x=features, c=codebook: run(x, c), device)
+        doubled = features.repeat(1, 1, 2, 2)
+        large = seconds(lambda run=transformer, x=doubled, c=codebook: run(x, c), device)
+        count = features.shape[-2] * features.shape[-1]
+        a, b = quadratic(count, small, large)
+        predicted += a * count * growth + b * (count * growth) ** 2
+        total -= small
+    return max(0.0, total) * growth + predicted
+
+
+def announcement(net: VQNetwork, height: int, width: int) -> str | None:
+    """Return a line on the time that an image will take; None where it grows with the pixels alone, or is small."""
+    if net.fixed_size is not None or height * width <= (2 * PROBE) ** 2:
+        return None
+    expected = estimated_seconds(net, height, width)
+    if expected is None:
+        return None
+    megapixels = height * width / 1e6
+    return (
+        f"features attend to each other, time grows with the square of the pixels: about {expected / megapixels:.3g} s "
+        f"per megapixel for {width} x {height}, {expected:.3g} s in all"
+    )

@@ -1,0 +1,122 @@
+"""The page itself, in Gradio."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.serving.work import Limits, Workshop
+
+FETCHES = re.compile(r"/(file|proxy)=\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+"""Requests that have Gradio fetch from another host."""
+KEPT = 3600
+"""Seconds that uploads and results stay on the disk while the page runs."""
+
+
+def gradio(folder: Path) -> Any:
+    """Import Gradio so that it stores below `folder` and reports to nobody.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]  # they could share the page with the world, or allow it other folders
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        import gradio
+    except ImportError as error:
+        raise UserError("the page needs Gradio: pip install 'vqcnir[serve]'") from error
+    return gradio
+
+
+class NoFetching:
+    """ASGI middleware that refuses to fetch other hosts' files for a visitor."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.responses import PlainTextResponse
+
+        refused = scope["type"] == "http" and FETCHES.search(scope["path"])
+        await (PlainTextResponse("not found", 404) if refused else self.app)(scope, receive, send)
+
+
+def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
+    """Build the page: a photograph and a checkpoint in, slider, line and download out; `gr` is `gradio(...)`."""
+
+    def restore(upload: str | None, checkpoint: str) -> tuple[Any, Any, str]:
+        try:
+            if upload is None:
+                raise UserError("choose a photo first")
+            restored = workshop.restore(Path(upload), checkpoint)
+        except UserError as error:
+            return None, gr.DownloadButton(value=None, interactive=False), str(error)
+        download = gr.DownloadButton(value=str(restored.file), interactive=True)
+        return (restored.before, restored.after), download, restored.said
+
+    with gr.Blocks(title="vqcnir", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
+        gr.Markdown(f"# Restore a dark, blurred photo\n{limits_line(workshop.limits)}")
+        with gr.Row():
+            with gr.Column(scale=1, min_width=280):
+                photo = gr.File(label="Photo", file_types=["image"], height=160)
+                checkpoint = gr.Dropdown(list(names), value=names[0], label="Checkpoint")
+                button = gr.Button("Restore", variant="primary", elem_id="restore")
+                status = gr.Textbox(label="Status", interactive=False, lines=2, elem_id="status")
+                download = gr.DownloadButton("Download", interactive=False, elem_id="download")
+            with gr.Column(scale=3):
+                slider = gr.ImageSlider(
+                    label="Before and after", format="png", interactive=False, max_height=720, buttons=["fullscreen"],
+                    elem_id="slider",
+                )  # fmt: skip
+        button.click(
+            restore, [photo, checkpoint], [slider, download, status], api_visibility="private", concurrency_limit=1
+        )
+    photo.async_move_resource_to_block_cache = only_uploads(photo.async_move_resource_to_block_cache)
+    return page
+
+
+def only_uploads(move: Any) -> Any:
+    """Refuse addresses in the place of an uploaded file: Gradio would download them, past the limit on uploads."""
+
+    async def checked(path: Any) -> Any:
+        if "://" in str(path):
+            raise ValueError("an address is not an uploaded file")
+        return await move(path)
+
+    return checked
+
+
+def limits_line(limits: Limits) -> str:
+    """Say the limits."""
+    return (
+        f"Up to {limits.megapixels:g} megapixels, {limits.megabytes:g} MB and {limits.seconds:g} s in the network; "
+        "one photo at a time. Photos stay on the machine that runs this page."
+    )
+
+
+def launch(gr: Any, page: Any, host: str, port: int, megabytes: float, waiting: int) -> str:
+    """Start to serve a page and return its address; `page.close()` ends it.
+
+    Raises:
+        UserError: the port is taken, or the host is not an address of this machine.
+    """
+    from starlette.middleware import Middleware
+
+    plain = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    page.queue(max_size=waiting, api_open=False, default_concurrency_limit=1)
+    try:
+        _, address, _ = page.launch(
+            server_name=host, server_port=port, max_file_size=int(megabytes * 1e6), theme=plain,
+            app_kwargs={"middleware": [Middleware(NoFetching)], "docs_url": None, "redoc_url": None},
+            share=False, ssr_mode=False, mcp_server=False, pwa=False, enable_monitoring=False, run_history=False,
+            footer_links=[], show_error=False, quiet=True, prevent_thread_lock=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise UserError(f"the page cannot be served at {host}:{port}: {error}") from error
+    return address

@@ -1,0 +1,118 @@
+"""`vqcnir study`: train a small VQCNIR with each quantizer and each ablation on the same pairs, and compare."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.study.variants import BASE, VARIANTS
+
+ITERATIONS = 300
+MARKER = ".vqcnir-study"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the study, or go on with it where it was interrupted."""
+    parser = argparse.ArgumentParser(prog="vqcnir study", description=main.__doc__)
+    parser.add_argument(
+        "--out", default="study_out", help="new folder, or that of an earlier call (default: study_out)"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"these beside {BASE}; known: {', '.join(VARIANTS)}")
+    parser.add_argument(
+        "--jobs", type=int, choices=(1, 2), default=2, help="runs at once, one thread each (default: 2)"
+    )
+    parser.add_argument(
+        "--iterations", type=int, default=ITERATIONS, help=f"of every stage II run (default: {ITERATIONS})"
+    )
+    known = parser.parse_args(arguments)
+    for name in known.only or ():
+        if name not in VARIANTS:
+            raise UserError(f"--only: there is no variant '{name}'{nearest(name, VARIANTS)}")
+    if known.iterations < 1:
+        raise UserError(f"--iterations {known.iterations}: expected at least 1")
+    if len(set(known.seeds)) < len(known.seeds) or min(known.seeds) < 0:
+        raise UserError(f"--seeds {' '.join(map(str, known.seeds))}: expected different numbers from 0 on")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the runs save first
+    out = Path(known.out).expanduser().resolve()
+    print(run_study(out, known.seeds, known.only or list(VARIANTS), known.jobs, known.iterations))
+
+
+def run_study(out: Path, seeds: Sequence[int], variants: Sequence[str], jobs: int, iterations: int) -> str:
+    """Train, measure, and write `table.md`, `table.csv`, `study.json` and `study.png` into `out`.
+
+    What an earlier call with the same options has finished is not done again.
+
+    Returns:
+        The table, with where the files are.
+    """
+    from vqcnir_arch.study import figure, report, runs
+
+    priors, stage_two = runs.plan(variants, seeds)
+    with claimed(out) as lock:
+        write_pairs(out / "data")
+        runs.write_options(out, [*priors, *stage_two], iterations)
+        runs.run_all(out, priors, jobs, lock, "stage I")
+        runs.run_all(out, stage_two, jobs, lock, "stage II")
+        costs = measure_costs(out, [run for run in stage_two if run.seed == seeds[0] and run.trains], iterations)
+        study = report.collect(out, stage_two, costs, iterations)
+        (out / "study.json").write_text(json.dumps(study, indent=2) + "\n", encoding="utf-8")
+        (out / "table.csv").write_text(report.csv_table(study), encoding="utf-8")
+        table = report.table(study)
+        (out / "table.md").write_text(table, encoding="utf-8")
+        figure.save(out / "study.png", study)
+    return f"\n{table}\nwritten to {out}: table.md, table.csv, study.json, study.png"
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[IO[str]]:
+    """Make `out` a study's folder, used by one call at a time.
+
+    Yields:
+        The locked file. A process that inherits it keeps the lock, so that none is left over unseen.
+
+    Raises:
+        UserError: `out` holds something else, cannot be written, or is in use.
+    """
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).exists())):
+        raise UserError(f"--out '{out}' exists and no study wrote it: name a new folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        marker = open(out / MARKER, "w")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise UserError(f"--out '{out}' cannot be written: {error.strerror}") from error
+    with marker:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"--out '{out}': another study is at work there") from None
+        yield marker
+
+
+def write_pairs(folder: Path) -> None:
+    """Write the demo's pairs, the same for every seed of the study, unless they are there."""
+    from vqcnir_arch.demo import scenes
+
+    whole = folder / ".whole"
+    if not whole.exists():
+        scenes.write_pairs(folder, seed=0)
+        whole.touch()
+
+
+def measure_costs(out: Path, runs: Sequence[Any], iterations: int) -> dict[str, dict[str, float]]:
+    """Measure what a step of each variant costs; `cost.json` keeps it, and is made anew when a variant is missing."""
+    from vqcnir_arch.study import cost
+
+    path = out / "cost.json"
+    costs = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if not {run.variant for run in runs} <= costs.keys():
+        costs = cost.measure({run.variant: run.options(out, iterations) for run in runs})
+        path.write_text(json.dumps(costs, indent=2) + "\n", encoding="utf-8")
+    return costs
