@@ -123,7 +123,7 @@ def test_images_of_a_batch_do_not_mix(make_tiny, name):
     with torch.no_grad():
         both = net(x)
         single = torch.cat([net(x[:1]), net(x[1:])])
-    assert (both - single).abs().max() < 1e-4 * single.std()
+    assert (both - single).abs().max() < 5e-4 * single.std()
     assert (single[0] - single[1]).abs().max() > 1e-3 * single.std()
 
 
