@@ -38,7 +38,7 @@ def weights(make_tiny, tmp_path):
 
 @pytest.fixture
 def photo(tmp_path):
-    Image.fromarray(skimage.data.astronaut()).save(tmp_path / "photo.png")
+    Image.fromarray(skimage.data.astronaut()).resize((768, 768)).save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
 
 
@@ -55,9 +55,9 @@ def restore(weights, photo, out, more):
 def test_again_in_strips(weights, photo, tmp_path):
     """The system gives less than --memory says: first the whole image fails, then strips that are too large."""
     dispatch(["restore", str(photo), "-w", str(weights), "-o", str(tmp_path / "whole"), "--device", "cpu", "--quiet"])
-    ended = restore(weights, photo, tmp_path / "out", 300_000_000)
+    ended = restore(weights, photo, tmp_path / "out", 500_000_000)
     assert ended.returncode == 0, ended.stderr
-    assert "memory ran out for 1 of 512 x 512" in ended.stderr
+    assert "memory ran out for 1 of 768 x 768" in ended.stderr
     assert "memory ran out: once more with a quarter of it" in ended.stderr
     whole, again = (np.asarray(Image.open(tmp_path / name / "photo.png")).astype(int) for name in ("whole", "out"))
     assert abs(whole - again).max() <= 1

@@ -137,14 +137,19 @@ class Run:
         except UserError as error:
             self.fail(task, str(error))
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            self.fail(task, f"'{task.source}' needs more memory than there is")
+            self.fail_for_memory([task], error)
 
     def fail(self, task: Task, message: str) -> None:
         """Say and count that a file failed."""
         self.failed.append(task)
         tqdm.write(f"vqcnir: error: {message}", file=sys.stderr)
+
+    def fail_for_memory(self, tasks: Sequence[Task], error: BaseException) -> None:
+        """Say and count that files failed because memory ran out; any other error goes on."""
+        if not is_out_of_memory(error):
+            raise error
+        for task in tasks:
+            self.fail(task, f"image '{task.source}' needs more memory than there is")
 
     def groups(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, Photo]]]:
         """Read photographs and yield neighbours of equal size together."""
@@ -174,9 +179,13 @@ class Run:
                 with self.counted(task):
                     self.write(task, photo, self.faces(photo.rgb, task.source))
             return
-        images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
-        self.say_time(*images.shape[2:])
-        restored = self.whole(images)
+        try:
+            images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
+            self.say_time(*images.shape[2:])
+            restored = self.whole(images)
+        except (RuntimeError, MemoryError) as error:
+            self.fail_for_memory([task for task, _ in group], error)
+            return
         if restored is None and len(group) > 1:
             for entry in group:
                 self.photos([entry])
