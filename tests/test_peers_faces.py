@@ -16,7 +16,7 @@ with warnings.catch_warnings():
 
 
 def test_same_image():
-    """With the options of its own call: w 0.5, with AdaIN."""
+    """With w 0.5 and AdaIN; the peer's network works on images in [-1, 1]."""
     net = CodeFormer(w=0.5).eval()
     state = golden_state_dict(net)
     net.load_state_dict(dict(state))
@@ -24,5 +24,5 @@ def test_same_image():
     assert peer.architecture.id == "CodeFormer"
     x = golden_blocky_input(7, (1, 3, 512, 512))
     with torch.no_grad():
-        ours, theirs = net(x).clamp(0, 1), peer(x)
-    assert (ours - theirs).abs().max() < 1e-3 * ours.std()
+        ours, theirs = net(x), (peer.model(2 * x - 1, weight=0.5)[0] + 1) / 2
+    assert (ours - theirs).abs().max() < 2e-4 * ours.std()
