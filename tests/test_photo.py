@@ -99,6 +99,10 @@ def test_cmyk(tmp_path, rgb):
 @pytest.mark.parametrize("mode", ["CMYK", "LAB", "YCbCr"])
 def test_tiff_of_other_colours(tmp_path, rgb, mode):
     Image.fromarray(rgb).convert(mode).save(tmp_path / "in.tif", tiffinfo={271: "maker"})
+    try:
+        Image.open(tmp_path / "in.tif").load()
+    except OSError as error:
+        pytest.skip(f"this Pillow cannot read the {mode} TIFF that it writes: {error}")
     photo, target = there_and_back(tmp_path / "in.tif")
     with Image.open(target) as written:
         assert written.mode == "RGB" and written.tag_v2[271] == "maker"
