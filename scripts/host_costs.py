@@ -18,7 +18,7 @@ import sys
 import time
 
 HOSTS = {
-    # options, and what stands in the place of VQ in the published network
+    # options, and what stands in the place of VQ in the published network, with the options that it has there
     "FeMaSR": ({"scale": 2}, "NearestCode"),
     "AdaCode": ({"scale": 2}, "NearestCode"),
     "CodeFormer": ({}, "CodePrediction"),
@@ -36,7 +36,8 @@ def measure(host: str, quantizer: str, size: int) -> dict[str, float]:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    net = getattr(archs, host)(**HOSTS[host][0], quantizer={"type": quantizer}).eval()
+    chosen = {} if quantizer == HOSTS[host][1] else {"quantizer": {"type": quantizer}}
+    net = getattr(archs, host)(**HOSTS[host][0], **chosen).eval()
     size = net.fixed_size or size
     x = torch.rand(1, 3, size, size)
     before, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
