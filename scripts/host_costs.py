@@ -48,7 +48,8 @@ def measure(host: str, quantizer: str, size: int) -> dict[str, float]:
             net(x)
             seconds.append(time.process_time() - start)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        macs = multiply_adds(lambda: net(x))
+    with torch.no_grad():  # the counter cannot follow inference mode
+        macs = multiply_adds(lambda: net(torch.rand(1, 3, size, size)))
     return {
         "parameters": sum(p.numel() for p in net.parameters()),
         "gmacs": macs / 1e9,
