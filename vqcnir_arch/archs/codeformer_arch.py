@@ -112,10 +112,6 @@ class CodeFormer(FaceAutoencoder):
         self.fusions = nn.ModuleDict({str(i): ControllableFusion(channels[i], norm_groups) for i in levels})
         self.start_from_prior(prior, freeze_prior)
 
-    @classmethod
-    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return cls.complete_quantizer(super().complete_options(options))
-
     def compute(
         self,
         x: Tensor,

@@ -110,10 +110,6 @@ class DAEFR(FaceAutoencoder):
         self.start_from_association(hq_prior, "hq", {"hq_encoder": "encoder", "hq_before_quant": "before_quant"})
         self.start_from_association(lq_prior, "lq", {"encoder": "encoder", "before_quant": "before_quant"})
 
-    @classmethod
-    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return cls.complete_quantizer(super().complete_options(options))
-
     def start_from_association(self, path: str | None, domain: str, parts: dict[str, str]) -> None:
         """Start one encoder and its codebook from an associated prior; None starts from scratch."""
         if path is None:

@@ -16,7 +16,6 @@ from vqcnir_arch.archs.layers import ResidualBlock, Upsample, group_norm
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Quantizer
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.registry import QUANTIZER_REGISTRY, with_defaults
 
 FACE_CHANNELS = (64, 128, 128, 256, 256, 512)
 """Published channels at f1, f2, f4, f8, f16 and f32."""
@@ -185,15 +184,14 @@ class FaceAutoencoder(VQNetwork):
             self.get_submodule(mine).load_state_dict(prior.get_submodule(source).state_dict())
         logger.info("%s: %s start from the prior %s", type(self).__name__, ", ".join(parts), path)
 
-    @staticmethod
-    def complete_quantizer(options: dict[str, Any]) -> dict[str, Any]:
-        """Fill in the quantizer's block with the defaults of the restoration networks: code prediction as published."""
-        quantizer = {"type": FaceAutoencoder.default_quantizer, **(options["quantizer"] or {})}
-        if quantizer["type"] == "CodePrediction":
+    @classmethod
+    def quantizer_block(cls, options: dict[str, Any]) -> dict[str, Any]:
+        quantizer = super().quantizer_block(options)
+        if quantizer["type"] == "CodePrediction":  # as published
             quantizer.setdefault("attention", "CodeFormer")
             if quantizer["attention"] == "CodeFormer":
                 quantizer.setdefault("tokens", (options["image_size"] >> (len(options["channels"]) - 1)) ** 2)
-        return {**options, "quantizer": with_defaults(QUANTIZER_REGISTRY, quantizer)}
+        return quantizer
 
     @staticmethod
     def transformer_options(shapes: dict[str, torch.Size], channels: list[int], codebook: torch.Size) -> dict[str, Any]:

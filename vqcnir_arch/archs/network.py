@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.registry import ARCH_REGISTRY, lookup
+from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, lookup, with_defaults
 
 EXTRA_STATE = "_extra_state"
 logger = logging.getLogger("basicsr")
@@ -95,7 +95,15 @@ class VQNetwork(nn.Module):
         """Fill in the defaults of options that are missing, as in a file written before they existed."""
         parameters = inspect.signature(cls).parameters.values()
         defaults = {p.name: p.default for p in parameters if p.name not in cls.start_options}
-        return {**defaults, **options}
+        completed = {**defaults, **options}
+        if "quantizer" in completed:
+            completed["quantizer"] = with_defaults(QUANTIZER_REGISTRY, cls.quantizer_block(completed))
+        return completed
+
+    @classmethod
+    def quantizer_block(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the `quantizer` block with what the network decides where it says nothing."""
+        return {"type": cls.default_quantizer, **(options["quantizer"] or {})}
 
     def forward(self, x: Tensor, **keywords: Any) -> Any:
         """Restore a batch of images.

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from vqcnir_arch.archs.autoencoder import VQAutoencoder
 from vqcnir_arch.archs.swin import SwinEncoder, SwinStack
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.registry import QUANTIZER_REGISTRY, with_defaults
 
 PRIOR_ENCODERS = ("none", "published")
 
@@ -20,12 +19,6 @@ class SwinAutoencoder(VQAutoencoder):
 
     runtime_options = (*VQAutoencoder.runtime_options, "prior_encoder")
     feature_fusion: bool
-
-    @classmethod
-    def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
-        options = super().complete_options(options)
-        quantizer = {"type": "NearestCode", **(options["quantizer"] or {})}
-        return {**options, "quantizer": with_defaults(QUANTIZER_REGISTRY, quantizer)}
 
     def build_swin_encoder(self, channels: list[int], options: Mapping[str, Any]) -> SwinEncoder:
         """Build the encoder from a constructor's options, and remember those that say how it is used."""

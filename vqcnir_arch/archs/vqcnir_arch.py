@@ -162,7 +162,6 @@ class VQCNIR(VQAutoencoder):
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
         options = super().complete_options(options)
-        quantizer = {"type": "NearestCode", **(options["quantizer"] or {})}
         enhancer = {"type": "AIEM", "depth": 12, **(options["enhancer"] or {})}
         fusion = {"type": "DBCA", **(options["fusion"] or {})}
         has_heads = fusion["type"] in ("DBCA", "CrossAttention") and fusion.get("attention") != "paper"
@@ -170,7 +169,6 @@ class VQCNIR(VQAutoencoder):
             fusion.setdefault("heads", [4, 4, 2, 1])
         return {
             **options,
-            "quantizer": with_defaults(QUANTIZER_REGISTRY, quantizer),
             "enhancer": with_defaults(ENHANCER_REGISTRY, enhancer),
             "fusion": with_defaults(FUSION_REGISTRY, fusion),
         }
