@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from make_host_options import OPTIONS, read, replace_once
+from make_host_options import read, replace_once, write_files
 
 LAYERS = "depth: 9, num_heads: 8, expansion: 2.66, fusion: concat"
 MATCHING = "  matching_opt: {type: FeatureMatchingLoss, target: %s, loss_weight: 1.0}"
@@ -117,13 +117,5 @@ def render_all() -> dict[str, str]:
     return files
 
 
-def main() -> None:
-    for name, text in render_all().items():
-        path = OPTIONS / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        print(path)
-
-
 if __name__ == "__main__":
-    main()
+    write_files(render_all())

@@ -145,8 +145,9 @@ def render_all() -> dict[str, str]:
     return files
 
 
-def main() -> None:
-    for name, text in render_all().items():
+def write_files(files: dict[str, str]) -> None:
+    """Write option files, path below `options/` to text, and name them."""
+    for name, text in files.items():
         path = OPTIONS / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -154,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_files(render_all())

@@ -128,6 +128,7 @@ class FaceAutoencoder(VQNetwork):
 
     prior_type = "FaceVQGANPrior"
     default_quantizer = "CodePrediction"
+    decodes_on_demand = True
     prior_parts: ClassVar[dict[str, str]] = {"encoder": "encoder", "generator": "generator"}
     """Our name of each module that a prior starts: the prior's."""
     published_stacks: dict[str, str]

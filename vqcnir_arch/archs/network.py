@@ -56,6 +56,8 @@ class VQNetwork(nn.Module):
     """Network that `prior` must hold."""
     default_quantizer: ClassVar[str] = "NearestCode"
     """Type of the `quantizer` block that names none."""
+    decodes_on_demand: ClassVar[bool] = False
+    """Whether `compute` takes `decode=False`: the codes alone, for training without a loss on the image."""
     size_multiple: ClassVar[int] = 1
     """Height and width that `compute` takes are multiples of this."""
     published_size_multiple: ClassVar[int] = 64

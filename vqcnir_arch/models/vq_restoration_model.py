@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
-from vqcnir_arch.archs.face_autoencoder import FaceAutoencoder
 from vqcnir_arch.checkpoint import load_prior_network
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.fidelity_schedule import phase_at, read_schedule
@@ -110,7 +109,7 @@ class VQRestorationModel(VQModel):
 
     def begin_iteration(self, current_iter: int) -> None:
         super().begin_iteration(current_iter)
-        if isinstance(self.get_bare_model(self.net_g), FaceAutoencoder):
+        if getattr(self.get_bare_model(self.net_g), "decodes_on_demand", False):  # also a third project's network
             self.with_image = bool(set(self.image_losses) & set(self.losses))
         if self.phases:
             phase = phase_at(self.phases, current_iter)
