@@ -43,7 +43,9 @@ def unfinished(folder: Path) -> list[Path]:
 
 
 def silent(arguments: list[str]) -> None:
-    """Run the command with its output thrown away."""
+    """Run the command with its output thrown away, and the signals as a new process has them."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with open(os.devnull, "w") as nothing:
         os.dup2(nothing.fileno(), 1)
         os.dup2(nothing.fileno(), 2)

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,11 +133,13 @@ def test_whole_study_interrupted_and_gone_on_with(tmp_path, monkeypatch, capsys)
         assert process.poll() is None, process.stderr.read()
     finally:
         status, _ = stop(process)
-    assert status == 130
+    assert status == 143
     assert sorted(path.name for path in (out / "runs").iterdir()) == ["prior_seed5.json"]
     prior_time = os.stat(out / "runs/prior_seed5.json").st_mtime_ns
 
+    before = signal.getsignal(signal.SIGTERM)
     dispatch(arguments)
+    assert signal.getsignal(signal.SIGTERM) is before
     assert "Resuming training from epoch" in (out / "logs/vqcnir_seed5.log").read_text()
     assert os.stat(out / "runs/prior_seed5.json").st_mtime_ns == prior_time
     study = json.loads((out / "study.json").read_text())

@@ -14,6 +14,7 @@ from vqcnir_arch.restoration.inference import choose_device
 from vqcnir_arch.serving.checkpoints import Networks, find_checkpoints
 from vqcnir_arch.serving.page import build_page, gradio, launch
 from vqcnir_arch.serving.work import Limits, Workshop
+from vqcnir_arch.signals import handled
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -61,6 +62,5 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def wait_for_signal() -> None:
     """Wait for Ctrl+C or SIGTERM; both leave no files behind."""
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    ended.wait()
+    with handled(lambda *_: ended.set(), signal.SIGINT, signal.SIGTERM):
+        ended.wait()

@@ -6,12 +6,14 @@ import argparse
 import fcntl
 import json
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.signals import handled
 from vqcnir_arch.study.variants import BASE, VARIANTS
 
 ITERATIONS = 300
@@ -40,9 +42,10 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"--iterations {known.iterations}: expected at least 1")
     if len(set(known.seeds)) < len(known.seeds) or min(known.seeds) < 0:
         raise UserError(f"--seeds {' '.join(map(str, known.seeds))}: expected different numbers from 0 on")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the runs save first
     out = Path(known.out).expanduser().resolve()
-    print(run_study(out, known.seeds, known.only or list(VARIANTS), known.jobs, known.iterations))
+    # SIGTERM ends it by an exception, like Ctrl-C, so that the runs are ended too, and save first
+    with handled(lambda number, frame: sys.exit(128 + number), signal.SIGTERM):
+        print(run_study(out, known.seeds, known.only or list(VARIANTS), known.jobs, known.iterations))
 
 
 def run_study(out: Path, seeds: Sequence[int], variants: Sequence[str], jobs: int, iterations: int) -> str:
