@@ -31,6 +31,7 @@ from torch import Tensor
 
 from vqcnir_arch.bench import measure
 from vqcnir_arch.bench.subjects import Case, build_network, work_of
+from vqcnir_arch.measuring import seconds
 
 OPTION_FILE = "options/vqcnir/train_vqcnir_lolblur.yml"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -113,7 +114,7 @@ def forward_speed(known: argparse.Namespace) -> None:
     device, size = torch.device(known.device), tuple(known.forward)
     name = known.weights or "VQCNIR"
     product = measure.matmul_work(torch.bfloat16, device)
-    peak = measure.MATMUL_SIZE[device.type] ** 3 / min(measure.seconds(product, device) for _ in range(WARM_UP))
+    peak = measure.MATMUL_SIZE[device.type] ** 3 / min(seconds(product, device) for _ in range(WARM_UP))
     columns = (
         "forward",
         "batch",
@@ -148,8 +149,8 @@ def median_seconds(work: Callable[[], Any], known: argparse.Namespace) -> tuple[
     if known.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     for _ in range(WARM_UP if known.device == "cuda" else 1):
-        measure.seconds(work, device)
-    taken = [measure.seconds(work, device) for _ in range(known.steps)]
+        seconds(work, device)
+    taken = [seconds(work, device) for _ in range(known.steps)]
     return statistics.median(taken), peak_memory(known.device)
 
 

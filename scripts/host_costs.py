@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ def measure(host: str, quantizer: str, size: int) -> dict[str, float]:
 
     from vqcnir_arch import archs
     from vqcnir_arch.inspection.cost import multiply_adds
+    from vqcnir_arch.measuring import peak_memory
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -40,21 +40,21 @@ def measure(host: str, quantizer: str, size: int) -> dict[str, float]:
     net = getattr(archs, host)(**HOSTS[host][0], **chosen).eval()
     size = net.fixed_size or size
     x = torch.rand(1, 3, size, size)
-    before, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, []
+    before, seconds = peak_memory(), []
     with torch.inference_mode():
         net(x)
         for _ in range(REPEATS):
             start = time.process_time()
             net(x)
             seconds.append(time.process_time() - start)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = peak_memory()
     with torch.no_grad():  # the counter cannot follow inference mode
         macs = multiply_adds(lambda: net(torch.rand(1, 3, size, size)))
     return {
         "parameters": sum(p.numel() for p in net.parameters()),
         "gmacs": macs / 1e9,
         "seconds": statistics.median(seconds),
-        "megabytes": (peak - before) / 1e3,
+        "megabytes": (peak - before) / 1e6,
     }
 
 

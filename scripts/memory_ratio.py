@@ -24,6 +24,7 @@ from torchvision.models import vgg19
 import vqcnir_arch  # noqa: F401  (registers everything)
 from vqcnir_arch.archs import VQGANPrior
 from vqcnir_arch.inspection.cost import step_memory
+from vqcnir_arch.measuring import peak_memory
 from vqcnir_arch.options import read_options
 from vqcnir_arch.registry import MODEL_REGISTRY
 
@@ -50,11 +51,6 @@ def small_options(file: str, folder: Path, with_gan: bool) -> dict[str, Any]:
     return options
 
 
-def resident() -> int:
-    """Return the peak resident memory of this process so far in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def current() -> int:
     """Return the resident memory of this process now in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
@@ -67,7 +63,7 @@ def measured(options: dict[str, Any], crop: int, batch: int) -> int:
     gc.collect()
     before = current()
     train(options, batch, crop, 3)
-    return resident() - before
+    return peak_memory() - before
 
 
 def train(options: dict[str, Any], batch: int, crop: int, steps: int) -> None:

@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 import torch
 
 from vqcnir_arch.archs.quantizers import Quantizer
+from vqcnir_arch.measuring import peak_memory
 from vqcnir_arch.registry import QUANTIZER_REGISTRY, build
 
 CODES, DIM, STRIDE = 1024, 512, 8
@@ -49,11 +49,6 @@ def tokens(width: int, height: int) -> int:
     return math.ceil(width / STRIDE) * math.ceil(height / STRIDE)
 
 
-def peak_memory() -> float:
-    """Return the peak resident memory of this process in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def measure_here(name: str, width: int, height: int, repeats: int) -> Row:
     """Measure one quantizer at one size in this process."""
     torch.set_num_threads(1)
@@ -63,13 +58,17 @@ def measure_here(name: str, width: int, height: int, repeats: int) -> Row:
     seconds = []
     with torch.no_grad():
         quantizer(features[..., :4, :4])  # libraries load their code at the first use
-        before = peak_memory()
+        before = peak_memory() / 2**20
         for _ in range(repeats):
             started = time.process_time()
             output = quantizer(features).output
             seconds.append(time.process_time() - started)
             del output
-    return {"tokens": tokens(width, height), "seconds": statistics.median(seconds), "mb": peak_memory() - before}
+    return {
+        "tokens": tokens(width, height),
+        "seconds": statistics.median(seconds),
+        "mb": peak_memory() / 2**20 - before,
+    }
 
 
 def measure(name: str, width: int, height: int, repeats: int) -> Row:

@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import tempfile
 import time
 from pathlib import Path
 
 from strip_agreement import night, random_network
 
+from vqcnir_arch.measuring import peak_memory
 from vqcnir_arch.restoration.inference import restore_tensor
 from vqcnir_arch.restoration.tiling import GB, map_bytes, restore_within, used_memory
-
-
-def peak() -> int:
-    """Return the peak resident memory of this process so far in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def whole(size: tuple[int, int]) -> str:
@@ -32,8 +27,8 @@ def whole(size: tuple[int, int]) -> str:
     restore_tensor(net, night(64, 64))
     before, began = used_memory(), time.process_time()
     restore_tensor(net, image)
-    maps = (peak() - before) / map_bytes(net, image)
-    return f"{before / GB:.2f} | {peak() / GB:.2f} | {maps:.1f} | - | - | {time.process_time() - began:.0f}"
+    maps = (peak_memory() - before) / map_bytes(net, image)
+    return f"{before / GB:.2f} | {peak_memory() / GB:.2f} | {maps:.1f} | - | - | {time.process_time() - began:.0f}"
 
 
 def strips(size: tuple[int, int], limit: float) -> str:
@@ -44,7 +39,7 @@ def strips(size: tuple[int, int], limit: float) -> str:
         result = restore_within(net, image, limit * GB, folder=Path(folder), announce=said.append)
     announced = said[0].split(", with ")[1].split(" of ")[0]
     seconds = time.process_time() - began
-    return f"{before / GB:.2f} | {peak() / GB:.2f} | - | {announced} | {result.disk / GB:.1f} GB | {seconds:.0f}"
+    return f"{before / GB:.2f} | {peak_memory() / GB:.2f} | - | {announced} | {result.disk / GB:.1f} GB | {seconds:.0f}"
 
 
 def main() -> None:

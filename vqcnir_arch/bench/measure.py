@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import resource
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,6 +18,8 @@ from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
 from vqcnir_arch.bench.subjects import Case, build_network, work_of
 from vqcnir_arch.inspection.cost import multiply_adds
+from vqcnir_arch.measuring import peak_memory as process_peak
+from vqcnir_arch.measuring import seconds
 from vqcnir_arch.restoration.inference import PRECISIONS, precision_of
 
 MATMUL_SIZE = {"cpu": 1536, "cuda": 8192}
@@ -33,15 +32,6 @@ def night_image(case: Case) -> Tensor:
     photo = cv2.resize(skimage.data.astronaut(), case.size[::-1], interpolation=cv2.INTER_AREA)
     image = torch.from_numpy(photo.astype(np.float32) * DARKNESS / 255).permute(2, 0, 1)
     return image.expand(case.batch, -1, -1, -1).contiguous()
-
-
-def seconds(work: Callable[[], Any], device: torch.device) -> float:
-    """Return how long one call takes."""
-    began = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began
 
 
 def matmul_work(dtype: torch.dtype, device: torch.device) -> Callable[[], Any]:
@@ -100,19 +90,9 @@ def memory_worker(case: Case, device: torch.device, threads: int) -> tuple[int, 
     """Run a case once and measure this process; see `peak_memory`."""
     torch.set_num_threads(threads)
     net = build_network(case.network, device)
-    work, before = work_of(case, net, night_image(case).to(device)), peak_so_far(device)
+    work, before = work_of(case, net, night_image(case).to(device)), process_peak(device)
     work()
-    return peak_so_far(device), before
-
-
-def peak_so_far(device: torch.device) -> int:
-    """Return the most memory that this process has held."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if status.exists():  # unlike getrusage's, not that of the process that started this one
-        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return process_peak(device), before
 
 
 @torch.inference_mode()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers.transformer import FeatureTransformer
+from vqcnir_arch.measuring import seconds
 
 PROBE = 128
 """Height and width of the image that is timed."""
@@ -19,17 +17,6 @@ def attention_over_features(net: nn.Module) -> list[FeatureTransformer]:
     """Return a network's transformers whose features attend to each other."""
     transformers = [module for module in net.modules() if isinstance(module, FeatureTransformer)]
     return [each for each in transformers if any(layer.attention.sees_features for layer in each.layers)]
-
-
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Return how long a function takes on a device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def quadratic(count: int, first: float, second: float) -> tuple[float, float]:

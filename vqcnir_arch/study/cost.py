@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from vqcnir_arch.bench.measure import peak_so_far
+from vqcnir_arch.measuring import peak_memory
 from vqcnir_arch.options import check_options
 from vqcnir_arch.registry import DATASET_REGISTRY, MODEL_REGISTRY, lookup
 
-CPU = torch.device("cpu")
 ROUNDS = 15
 WARM_UP = 2
 MEMORY_STEPS = 2
@@ -97,8 +96,8 @@ def added_memory_here(options: dict[str, Any]) -> float:
     torch.set_num_threads(1)
     checked = check_options(options, is_train=True)  # imports what a run needs
     lookup(MODEL_REGISTRY, checked["model_type"]), lookup(DATASET_REGISTRY, checked["datasets"]["train"]["type"])
-    before = peak_so_far(CPU)
+    before = peak_memory()
     stepper = Stepper(options)
     for _ in range(MEMORY_STEPS):
         stepper()
-    return (peak_so_far(CPU) - before) / 2**20
+    return (peak_memory() - before) / 2**20
