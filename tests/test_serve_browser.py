@@ -56,7 +56,8 @@ def test_restore_compare_and_download(page, tmp_path):
     assert page.locator("#download").is_disabled()
 
     assert drop(page, photo).startswith("96 x 64 restored by tiny.pth in ")
-    page.wait_for_function("document.querySelectorAll('#slider img').length == 2")
+    loaded = "[...document.querySelectorAll('#slider img')].filter(i => i.complete && i.naturalWidth).length == 2"
+    page.wait_for_function(loaded)
     sizes = page.evaluate("[...document.querySelectorAll('#slider img')].map(i => [i.naturalWidth, i.naturalHeight])")
     assert sizes == [[96, 64], [96, 64]]
     with page.expect_download() as download:
