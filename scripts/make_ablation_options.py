@@ -84,12 +84,12 @@ ROWS = {
     ),
     "quantizer_vr": Row(
         "VQCNIR + VR (its page prints no numbers: reproduces no table row)",
-        quantizer="{type: VectorRegression, weights: real, head: mlp}",
+        quantizer="{type: VectorRegression, weights: real}",
         loss=HQ_FEATURE,
     ),
     "quantizer_vr_softmax": Row(
         "VQCNIR + soft assignment, which VR is set against (reproduces no table row)",
-        quantizer="{type: VectorRegression, weights: softmax, head: mlp}",
+        quantizer="{type: VectorRegression, weights: softmax}",
         loss=HQ_FEATURE,
     ),
 }

@@ -39,7 +39,7 @@ ROWS = {
     "cross_attention": Row('"{} + CA" of SinCA table 4', f"{{type: CrossAttention, {LAYERS}}}", "quantized"),
     "vr": Row(
         "{} + VR (its page prints no numbers: reproduces no table row)",
-        "{type: VectorRegression, weights: real, head: conv}",
+        "{type: VectorRegression, weights: real}",
         "hq_feature",
     ),
 }

@@ -53,7 +53,7 @@ ROWS = {
     ),
     "vr": Row(
         "{} + VR (its page prints no numbers: reproduces no table row)",
-        "{type: VectorRegression, weights: real, head: conv}",
+        "{type: VectorRegression, weights: real}",
         loss=MATCHING,
         scales=(2, 4),
     ),
