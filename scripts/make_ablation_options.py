@@ -67,13 +67,17 @@ ROWS = {
         loss=QUANTIZED,
     ),
     "quantizer_cross_attention": Row(
-        "VQCNIR + CA of SinCA table 4", quantizer=f"{{type: CrossAttention, {TRANSFORMER}}}", loss=QUANTIZED
+        "VQCNIR + CA, eq. 6 of SinCA (not one of its hosts: reproduces no table row)",
+        quantizer=f"{{type: CrossAttention, {TRANSFORMER}}}",
+        loss=QUANTIZED,
     ),
     "quantizer_self_attention": Row(
-        "VQCNIR + SA of SinCA table 4", quantizer=f"{{type: SelfAttention, {TRANSFORMER}}}", loss=QUANTIZED
+        "VQCNIR + SA, eq. 6 of SinCA (not one of its hosts: reproduces no table row)",
+        quantizer=f"{{type: SelfAttention, {TRANSFORMER}}}",
+        loss=QUANTIZED,
     ),
     "quantizer_code_prediction": Row(
-        "VQCNIR + «index» of SinCA table 3",
+        "VQCNIR + code prediction on SinCA (not one of its hosts: reproduces no table row)",
         quantizer=f"{{type: CodePrediction, attention: SinCA, {TRANSFORMER}}}",
         loss=TOKEN,
     ),
