@@ -9,17 +9,22 @@ would write.
 from __future__ import annotations
 
 import re
-import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from make_host_options import read, replace_once, write_files
+from make_host_options import headed, read, replace_once, write_files
 
 LAYERS = "depth: 9, num_heads: 8, expansion: 2.66, fusion: concat"
 MATCHING = "  matching_opt: {type: FeatureMatchingLoss, target: %s, loss_weight: 1.0}"
 ALIGNMENT = "  alignment_opt: {type: CodeAlignmentLoss, alignment: l2, loss_weight: 1.0}"
+LOSSES = {
+    "quantized": "feature matching and code alignment 1 : 1 (appendix B.1)",
+    "hq_feature": "matching to the prior's unquantised feature and code alignment 1 : 1 (the weights are ours)",
+}
+"""What is said of the losses, by the target of the matching."""
 STAGES = {"codeformer_stage2": ("CodeFormer", 8), "codeformer_stage3": ("CodeFormer", 4), "daefr": ("DAEFR", 8)}
 """Name of a base: the host, and SinCA's batch (section 6.1)."""
+NUMERALS = {"codeformer_stage2": ", stage II", "codeformer_stage3": ", stage III"}
 DAEFR_ITERATIONS = 200_000
 
 
@@ -33,22 +38,18 @@ class Row(NamedTuple):
 
 ROWS = {
     "retrain": Row('"{} (re-train)" of SinCA table 2'),
-    "sinca": Row('"{} + SinCA" of SinCA tables 2, 3 and 4', f"{{type: SinCA, {LAYERS}}}", "quantized"),
+    "sinca": Row(
+        '"{0} + SinCA" of SinCA tables 2 and 4, "{0} (feature)" of table 3', f"{{type: SinCA, {LAYERS}}}", "quantized"
+    ),
     "index": Row('"{} (index)" of SinCA table 3', f"{{type: CodePrediction, attention: SinCA, {LAYERS}}}"),
     "self_attention": Row('"{} + SA" of SinCA table 4', f"{{type: SelfAttention, {LAYERS}}}", "quantized"),
     "cross_attention": Row('"{} + CA" of SinCA table 4', f"{{type: CrossAttention, {LAYERS}}}", "quantized"),
     "vr": Row(
         "{} + VR (its page prints no numbers: reproduces no table row)",
-        "{type: VectorRegression, weights: real, head: conv}",
+        "{type: VectorRegression, weights: real}",
         "hq_feature",
     ),
 }
-
-
-def headed(header: str, text: str) -> str:
-    """Put a header in the place of the one that stands there."""
-    lines = textwrap.wrap(f"{header} Written by scripts/{Path(__file__).name}: change the base or the script.", 118)
-    return "".join(f"# {line}\n" for line in lines) + re.sub(r"\A(#.*\n)+", "", text)
 
 
 def render_row(stage: str, name: str, row: Row) -> str:
@@ -70,11 +71,11 @@ def render_row(stage: str, name: str, row: Row) -> str:
     if row.quantizer:
         text = replace_once(r"^  quantizer: .*$", f"  quantizer: {row.quantizer}", text)
     if row.target:
-        losses = "feature matching and code alignment 1 : 1 (appendix B.1)"
+        losses = LOSSES[row.target]
         text = replace_once(r"^  alignment_opt: .*$", ALIGNMENT, text)
         text = replace_once(r"^  token_opt: .*$", MATCHING % row.target, text)
         if stage == "codeformer_stage3":
-            losses += ", L1 and perceptual; no GAN is named there: CodeFormer's is off"
+            losses += ", L1, perceptual; no GAN, as SinCA names none: CodeFormer's is off"
             gan = re.search(r"^  gan_opt: (.*)$", text, flags=re.MULTILINE)[1]
             text = replace_once(r"^  gan_opt: .*$", f"  gan_opt: ~   # CodeFormer's: {gan}", text)
             text = replace_once(r"^  adaptive_gan_weight: .*$", "  adaptive_gan_weight: ~   # CodeFormer's: 1.0", text)
@@ -82,10 +83,10 @@ def render_row(stage: str, name: str, row: Row) -> str:
     if row.target == "hq_feature":
         text = re.sub(r"^    codes: .*\n", "", text, flags=re.MULTILINE)  # codes are not what VR is compared with
     header = (
-        f"{row.what.format(host)}: {losses}, the host's rates, SinCA's budget (section 6.1: FFHQ 512, {budget}); "
-        f"otherwise as train_{stage}.yml, whose comments say what to fill in."
+        f"{row.what.format(host)}{NUMERALS.get(stage, '')}: {losses}; the host's rates; SinCA's budget (section 6.1: "
+        f"FFHQ 512, {budget}). Otherwise as train_{stage}.yml, whose comments say what to fill in."
     )
-    return headed(header, text)
+    return headed(header, text, Path(__file__).name)
 
 
 def render_children(host: str, release: str) -> str:
@@ -103,7 +104,7 @@ def render_children(host: str, release: str) -> str:
         f'"{host} (release)" of SinCA table 2 ({release}). FID: vqcnir evaluate --protocol face on the results. '
         "Fill in: datasets: test, path: pretrain_network_g (published or ours). pyiqa needs NIQE's weights."
     )
-    return headed(header, text)
+    return headed(header, text, Path(__file__).name)
 
 
 def render_all() -> dict[str, str]:

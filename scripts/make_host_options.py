@@ -38,14 +38,26 @@ class Row(NamedTuple):
     quantizer: str | None = None
     feature_fusion: str | None = None
     loss: str | None = None
+    more_losses: str = ""
+    what_at_x2: str | None = None
     scales: tuple[int, ...] = (2,)
     hosts: tuple[str, ...] = ("femasr", "adacode")
 
 
 ROWS = {
     "retrain": Row('"{} (re-train)" of SinCA table 1', scales=(2, 4)),
-    "sinca": Row('"{} + SinCA" of SinCA tables 1, 3 and 4', f"{{type: SinCA, {LAYERS}}}", scales=(2, 4)),
-    "index": Row('"{} (index)" of SinCA table 3', f"{{type: CodePrediction, attention: SinCA, {LAYERS}}}", loss=TOKEN),
+    "sinca": Row(
+        '"{} + SinCA" of SinCA table 1',
+        f"{{type: SinCA, {LAYERS}}}",
+        scales=(2, 4),
+        what_at_x2='"{0} + SinCA" of SinCA tables 1 and 4, "{0} (feature)" of table 3',
+    ),
+    "index": Row(
+        '"{} (index)" of SinCA table 3',
+        f"{{type: CodePrediction, attention: SinCA, {LAYERS}}}",
+        loss=TOKEN,
+        more_losses=", the cross-entropy of the codes (appendix B.2)",
+    ),
     "self_attention": Row('"{} + SA" of SinCA table 4', f"{{type: SelfAttention, {LAYERS}}}"),
     "cross_attention": Row('"{} + CA" of SinCA table 4', f"{{type: CrossAttention, {LAYERS}}}"),
     "without_fusion": Row(
@@ -53,8 +65,9 @@ ROWS = {
     ),
     "vr": Row(
         "{} + VR (its page prints no numbers: reproduces no table row)",
-        "{type: VectorRegression, weights: real, head: conv}",
+        "{type: VectorRegression, weights: real}",
         loss=MATCHING,
+        more_losses=", matching to the prior's unquantised feature (weight 1 is ours)",
         scales=(2, 4),
     ),
 }
@@ -68,9 +81,9 @@ def replace_once(pattern: str, replacement: str, text: str) -> str:
     return text
 
 
-def headed(header: str, text: str) -> str:
+def headed(header: str, text: str, script: str = Path(__file__).name) -> str:
     """Put a header in the place of the one that stands there."""
-    lines = textwrap.wrap(f"{header} Written by scripts/{Path(__file__).name}: change the base or the script.", 118)
+    lines = textwrap.wrap(f"{header} Written by scripts/{script}: change the base or the script.", 118)
     return "".join(f"# {line}\n" for line in lines) + re.sub(r"\A(#.*\n)+", "", text)
 
 
@@ -103,10 +116,11 @@ def render_row(host: str, name: str, row: Row, scale: int) -> str:
     if row.loss:
         alignment = re.search(r"^  alignment_opt: .*$", text, flags=re.MULTILINE)[0]
         text = text.replace(alignment, f"{alignment}\n  {row.loss}")
+    what = (row.what_at_x2 if scale == 2 else None) or row.what
     header = (
-        f"{row.what.format(title)}, at x{scale}: the host's own losses and rates, SinCA's data and budget (section "
-        f"6.1: DIV2K alone, batch 16, {budget // 1000}k iterations); otherwise as train_{host}_x{scale}.yml, whose "
-        "comments say what to fill in."
+        f"{what.format(title)}, at x{scale}: the host's own losses{row.more_losses}; its rates; SinCA's data and "
+        f"budget (section 6.1: DIV2K alone, batch 16, {budget // 1000}k iterations). Otherwise as "
+        f"train_{host}_x{scale}.yml, whose comments say what to fill in."
     )
     return headed(header, text)
 

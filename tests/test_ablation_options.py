@@ -62,7 +62,25 @@ def load_script(name: str):
 
 def test_files_are_what_the_script_writes():
     written = {file.name: file.read_text(encoding="utf-8") for file in FILES}
-    assert written == load_script("make_ablation_options").render_all(), "run scripts/make_ablation_options.py"
+    script = load_script("make_ablation_options")
+    assert written == script.render_all(), "run scripts/make_ablation_options.py"
+    assert script.VQGAN.read_text(encoding="utf-8") == script.render_vqgan(), "run scripts/make_ablation_options.py"
+
+
+def test_vqgan_is_tested_as_vqcnir():
+    """Row "VQGAN" of VQCNIR's table 3: the same images and metrics, the network of stage I."""
+    vqgan, vqcnir = (
+        check_options(read_options(ROOT / f"options/vqcnir/test_{name}_lolblur.yml"), is_train=False)
+        for name in ("vqgan", "vqcnir")
+    )
+    prior = read_options(ROOT / "options/prior/train_prior.yml")
+    assert vqgan["datasets"] == vqcnir["datasets"] and vqgan["val"] == vqcnir["val"]
+    network = vqgan["network_g"]
+    assert network["type"] == prior["network_g"]["type"] == "VQGANPrior"
+    assert all(
+        prior["network_g"][key] == network[key] for key in ("channels", "codebook_size", "code_dim", "semantic_dim")
+    )
+    assert vqgan["path"]["pretrain_network_g"] == f"experiments/{prior['name']}/models/net_g_latest.pth"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -16,6 +16,7 @@ from vqcnir_arch.analysis.fusion_off import fusion_variants
 from vqcnir_arch.analysis.probe import Probe
 from vqcnir_arch.analysis.weight_maps import WeightMaps
 from vqcnir_arch.cli import dispatch
+from vqcnir_arch.errors import UserError
 
 HOSTS = ["FeMaSR", "AdaCode"]
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
@@ -113,6 +114,30 @@ def test_restore(checkpoint, photos, host):
         written = cv2.imread(f"out/{number}.png")
         assert written.shape == (46, 62, 3)
         assert np.abs(written.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_transparency_and_comparison_grow_with_the_image(checkpoint, photos):
+    checkpoint("FeMaSR")
+    photo = cv2.imread("lq/0.png")
+    alpha = np.full(photo.shape[:2], 200, np.uint8)
+    alpha[:, :10] = 0
+    cv2.imwrite("cut.png", np.dstack((photo, alpha)))
+    dispatch(["restore", "cut.png", "-w", "net.pth", "-o", "out", "--compare", "--quiet", "--device", "cpu"])
+    dispatch(["restore", "lq/0.png", "-w", "net.pth", "-o", "opaque", "--quiet", "--device", "cpu"])
+    result, pair = cv2.imread("out/cut.png", cv2.IMREAD_UNCHANGED), cv2.imread("out/cut_compare.png")
+    np.testing.assert_array_equal(result[..., :3], cv2.imread("opaque/0.png"))
+    assert (result[:, 24:, 3] == 200).all() and (result[:, :16, 3] == 0).all()
+    assert pair.shape == (46, 124, 3)
+    shrunk = cv2.resize(pair[:, :62], (31, 23), interpolation=cv2.INTER_AREA)
+    assert np.abs(shrunk.astype(int) - photo).mean() < 4  # the photograph itself, enlarged
+    np.testing.assert_array_equal(pair[:, 62:], result[..., :3])
+
+
+def test_strips_are_refused_before_anything_is_read(checkpoint, photos):
+    checkpoint("FeMaSR")
+    with pytest.raises(UserError, match="tiled inference knows VQCNIR, not FeMaSR"):
+        dispatch(["restore", "lq", "-w", "net.pth", "-o", "out", "--tile", "64", "--device", "cpu"])
+    assert not (photos / "out").exists()
 
 
 def test_protocol_bsr(checkpoint, photos, use_hub, lpips_files):

@@ -20,6 +20,7 @@ from vqcnir_arch import UserError, load_network
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.demo import scenes
 from vqcnir_arch.options import check_options, read_options
+from vqcnir_arch.registry import QUANTIZER_REGISTRY, with_defaults
 from vqcnir_arch.study import MARKER, claimed, cost, report, runs
 from vqcnir_arch.study.runs import Run
 from vqcnir_arch.study.variants import BASE, VARIANTS
@@ -33,7 +34,8 @@ LOSSES = ("matching_opt", "token_opt", "alignment_opt")
 def comparable(options):
     """What a variant is, without its size."""
     network = options["network_g"]
-    found = {block: {k: v for k, v in network[block].items() if k not in SIZES} for block in BLOCKS}
+    blocks = {**network, "quantizer": with_defaults(QUANTIZER_REGISTRY, network["quantizer"])}
+    found = {block: {k: v for k, v in blocks[block].items() if k not in SIZES} for block in BLOCKS}
     return {**found, "upsample": network.get("upsample"), **{loss: options["train"].get(loss) for loss in LOSSES}}
 
 
@@ -42,7 +44,7 @@ def test_every_ablation_is_in_the_study(path):
     options = read_options(path)
     name = path.stem
     if name == "quantizer_vr":
-        name += "_" + options["network_g"]["quantizer"]["head"]
+        name += "_mlp"  # the default head; the study has all three
     assert comparable(Run(name, 0).options(Path("out"), 10)) == comparable(options)
 
 

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ from vqcnir_arch.restoration.attention_time import announcement
 from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned, set_fidelity
 from vqcnir_arch.restoration.inference import PRECISIONS, choose_device, restore, restore_tensor
 from vqcnir_arch.restoration.inputs import Task, find_tasks
-from vqcnir_arch.restoration.photo import FORMATS, Photo, format_of, read_photo, write_photo
-from vqcnir_arch.restoration.strips.network import is_supported, parts
+from vqcnir_arch.restoration.photo import FORMATS, Photo, format_of, read_photo, resized, write_photo
+from vqcnir_arch.restoration.strips.network import check_supported, is_supported, parts
 from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
 from vqcnir_arch.restoration.video import restore_video
 from vqcnir_arch.whole_files import make_folder, remove_leftovers
@@ -47,6 +46,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"checkpoint '{known.weights}' is a prior (stage I): it restores nothing, expected stage II")
     net.padding = known.padding
     set_fidelity(net, known.fidelity)
+    if isinstance(known.tile, int):
+        check_supported(net)
     faces = FaceRestorer(net, known.precision, known.face_weights) if known.faces == "whole" else None
     make_folder(out)
     remove_leftovers(*{task.target.parent for task in tasks})
@@ -255,9 +256,9 @@ class Run:
         """Write a restored image as its photograph was, and the comparison."""
         make_folder(task.target.parent)
         if self.settings.compare:
-            pair = np.concatenate((photo.rgb, image), axis=1)
+            pair = np.concatenate((resized(photo.rgb, image), image), axis=1)
             write_photo(task.target.with_name(f"{task.target.stem}_compare.png"), Photo(pair, icc=photo.icc))
-        write_photo(task.target, replace(photo, rgb=image))
+        write_photo(task.target, photo.with_colours(image))
 
     def video(self, task: Task) -> None:
         """Restore a video."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -69,6 +69,18 @@ class Photo:
     bits: int = 8
     icc: bytes | None = None
     exif: bytes | None = None
+
+    def with_colours(self, rgb: np.ndarray) -> Photo:
+        """Return the photograph in other colours, [H', W', 3]; where they are larger, its transparency grows too."""
+        return replace(self, rgb=rgb, alpha=None if self.alpha is None else resized(self.alpha, rgb))
+
+
+def resized(pixels: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Return [H, W] or [H, W, 3] in [0, 1] in the height and width of another image, bicubic where they differ."""
+    height, width = like.shape[:2]
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
 
 
 def read_photo(path: Path, max_megapixels: float = 100) -> Photo:

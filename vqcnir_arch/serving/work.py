@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,7 +92,7 @@ class Workshop:
             results.mkdir()
             ending = upload.suffix if upload.suffix.lower() in FORMATS else ".png"
             file = results / f"{upload.stem}_restored{ending}"
-            write_photo(file, replace(photo, rgb=rgb))
+            write_photo(file, photo.with_colours(rgb))
         except UserError as error:
             raise UserError(str(error).replace(str(upload), upload.name).replace(str(self.folder), "")) from error
         after = picture(rgb)
