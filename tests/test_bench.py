@@ -92,9 +92,9 @@ def test_peer_that_is_not_installed(monkeypatch, capsys, weights):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--size", "512"], "expected HEIGHTxWIDTH, e.g. 1120x640, got '512'"),
-        (["--size", "0x64"], "expected HEIGHTxWIDTH"),
-        (["--repeats", "0"], "--repeats and --batch are at least 1"),
+        (["--size", "x512"], "--size: expected two sides such as 1120x640, or one for a square, got 'x512'"),
+        (["--size", "0x64"], "--size: expected two sides"),
+        (["--repeats", "0"], "--repeats: expected a whole number from 1 on, got '0'"),
         (["--precision", "int8"], "invalid choice: 'int8'"),
     ],
     ids=str,

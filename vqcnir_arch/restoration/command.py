@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.padding import PADDING_RULES
+from vqcnir_arch.arguments import positive
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.attention_time import announcement
@@ -94,13 +95,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--max-megapixels", type=float, default=100, help="refuse larger photographs (default: 100)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser.parse_args(arguments)
-
-
-def positive(text: str) -> int:
-    """Parse a whole number of at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
-    return int(text)
 
 
 def tile(text: str) -> str | int:
