@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_networks import count
+from network_facts import count
 
 from vqcnir_arch.archs import VQCNIR
 from vqcnir_arch.options.check import check_options

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from golden_fill import golden_state_dict
 from host_goldens import check_case, load_golden
+from network_facts import count, frozen_names
 from test_femasr import QUANTIZERS, SMALL, published_state
-from test_networks import count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import AdaCode, find_quantizers

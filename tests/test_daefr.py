@@ -7,7 +7,7 @@ import torch
 from face_goldens import check_codes, check_image, check_inner, check_names, face_gmacs, keep_outputs, save_lightning
 from golden_fill import golden_blocky_input, golden_state_dict
 from host_goldens import load_golden
-from test_networks import count, frozen_names
+from network_facts import count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import DAEFR, AssociatedPriors, FaceVQGANPrior

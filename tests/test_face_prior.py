@@ -15,7 +15,7 @@ from face_goldens import (
 )
 from golden_fill import golden_input, golden_state_dict, golden_tensor
 from host_goldens import load_golden
-from test_networks import count
+from network_facts import count
 
 import vqcnir_arch
 from vqcnir_arch.archs import FaceVQGANPrior

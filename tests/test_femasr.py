@@ -11,7 +11,7 @@ from conftest import TINY_OPTIONS
 from golden_fill import golden_state_dict
 from host_goldens import check_case, load_golden
 from model_experiments import built, experiment
-from test_networks import count, frozen_names
+from network_facts import count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import FeMaSR

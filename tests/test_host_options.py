@@ -10,7 +10,7 @@ import pytest
 import torch
 from basicsr.models import build_model
 from conftest import TINY_OPTIONS
-from test_networks import count, frozen_names
+from network_facts import count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import find_quantizers
