@@ -12,8 +12,9 @@ from torch import nn
 
 import vqcnir_arch
 from vqcnir_arch.archs.network import decode_options, encode_options
-from vqcnir_arch.checkpoint import load_into, read_state_dict
+from vqcnir_arch.checkpoint import load_into
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.tensor_files import read_state_dict
 
 
 def zeroed(state):

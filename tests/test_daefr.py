@@ -11,8 +11,9 @@ from network_facts import count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import DAEFR, AssociatedPriors, FaceVQGANPrior
-from vqcnir_arch.checkpoint import LIGHTNING_CALLBACKS, detect
+from vqcnir_arch.checkpoint import detect
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.tensor_files import LIGHTNING_CALLBACKS
 
 SMALL = {"channels": [32, 32, 64], "codebook_size": 24, "code_dim": 32, "image_size": 32}
 
