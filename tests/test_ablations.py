@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from ablation_variants import VARIANTS, bf16_error
+from model_experiments import moved, snapshot
 from network_facts import frozen_names
 
 import vqcnir_arch
@@ -17,11 +18,11 @@ from vqcnir_arch.archs import VQCNIR
 def test_training_step_and_round_trip(make_model, tmp_path, name):
     model = make_model(VARIANTS[name])
     net = model.net_g
-    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    before = snapshot(net)
     for step in (1, 2):
         model.optimize_parameters(step)
     assert all(torch.as_tensor(value).isfinite() for value in model.get_current_log().values())
-    changed = {n for n, p in net.named_parameters() if not torch.equal(p, before[n])}
+    changed = moved(net, before)
     assert changed and not changed & frozen_names(net)
     assert any(n.startswith("encoder.") for n in changed)
     assert all(p.isfinite().all() for p in net.parameters())

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY_OPTIONS, random_images
+from model_experiments import moved, snapshot
 from network_facts import ANY_SIZE, NETWORKS, PRIOR_PARTS, SINGLE, count, frozen_names
 
 from vqcnir_arch.archs import VQCNIR, VQGANPrior
@@ -213,7 +214,7 @@ def test_training_step(make_tiny, name, randomize):
                 loss = loss if predicted is None else loss + predicted.square().mean()
         return loss
 
-    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    before = snapshot(net)
     loss = loss_of()
     loss.backward()
     assert loss.isfinite()
@@ -224,7 +225,7 @@ def test_training_step(make_tiny, name, randomize):
             assert parameter.grad.abs().max() > 0, parameter_name
     optimizer.step()
     assert loss_of().isfinite()
-    changed = {n for n, p in net.named_parameters() if not torch.equal(p, before[n])}
+    changed = moved(net, before)
     assert not changed & frozen_names(net)
     parts = ("encoder.", "before_quant.") if name not in ("FaceVQGANPrior", "CodeFormer") else ("encoder.",)
     assert all(any(part in n for n in changed) for part in parts)
