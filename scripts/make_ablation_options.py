@@ -12,6 +12,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from make_host_options import replace_once
+
 FOLDER = Path(__file__).resolve().parents[1] / "options" / "vqcnir"
 BASE = FOLDER / "train_vqcnir_lolblur.yml"
 TEST = FOLDER / "test_vqcnir_lolblur.yml"
@@ -100,14 +102,6 @@ ROWS = {
         loss=HQ_FEATURE,
     ),
 }
-
-
-def replace_once(pattern: str, replacement: str, text: str) -> str:
-    """Replace the one line that matches; the base having changed its layout is an error."""
-    text, count = re.subn(pattern, lambda _: replacement, text, flags=re.MULTILINE)
-    if count != 1:
-        raise SystemExit(f"{BASE}: expected one line '{pattern}', found {count}")
-    return text
 
 
 def render(name: str, row: Row, base: str) -> str:

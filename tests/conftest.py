@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from vqcnir_arch.archs import VQCNIR, VQGANPrior, find_quantizers
 from vqcnir_arch.checkpoint import own_networks
 from vqcnir_arch.data import night_blur_pair, write_lolblur
 
-pytest_plugins = ["launch_place", "model_experiments"]  # their fixtures
+pytest_plugins = ["ablation_variants", "launch_place", "model_experiments"]  # their fixtures
 
 # the networks here are tiny; with more threads a second busy process makes the tests ten times slower
 torch.set_num_threads(1)
@@ -168,6 +169,13 @@ def published_keys():
         return json.loads(path.read_text(encoding="utf-8"))
 
     return read
+
+
+@pytest.fixture
+def load_script(monkeypatch):
+    """Return a function that gives a script of this repository as a module."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    return importlib.import_module
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from test_networks import count
+from network_facts import count
 
 from vqcnir_arch.archs import VQCNIR
 from vqcnir_arch.options.check import check_options
@@ -52,15 +51,7 @@ def network_options(options: dict) -> dict:
     return {key: copy.deepcopy(value) for key, value in options["network_g"].items() if key not in ignored}
 
 
-def load_script(name: str):
-    """A script of this repository as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
-def test_files_are_what_the_script_writes():
+def test_files_are_what_the_script_writes(load_script):
     written = {file.name: file.read_text(encoding="utf-8") for file in FILES}
     script = load_script("make_ablation_options")
     assert written == script.render_all(), "run scripts/make_ablation_options.py"
@@ -101,7 +92,7 @@ def test_parameters(path):
         assert count(VQCNIR(**network_options(read(path))).parameters()) == PARAMETERS[path.stem]
 
 
-def test_documented_sizes_are_those_of_the_networks():
+def test_documented_sizes_are_those_of_the_networks(load_script):
     """The supplement compares the enhancers in one table; at equal depth they are not of equal size."""
     page = (ROOT / "docs/ablations.md").read_text(encoding="utf-8")
     script = load_script("ablation_sizes")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from golden_fill import golden_state_dict
 from host_goldens import check_case, load_golden
+from network_facts import check_learns_and_reloads, count, frozen_names
 from test_femasr import QUANTIZERS, SMALL, published_state
-from test_networks import count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import AdaCode, find_quantizers
@@ -126,15 +125,7 @@ def test_names_of_codebooks():
 def test_quantizers(make_tiny, quantizer):
     net = make_tiny("AdaCode", quantizer=quantizer)
     x, target = torch.rand(1, 3, 16, 24), torch.rand(1, 3, 32, 48)
-    image, codes = net(x, return_codes=True)
-    loss = F.l1_loss(image, target)
-    for c in codes.per_codebook:
-        loss = loss + (c.features.square().mean() if c.logits is None else c.logits.square().mean())
-    loss.backward()
-    assert [n for n, p in net.named_parameters() if p.requires_grad and p.grad is None] == []
-    again = vqcnir_arch.load_network(net.state_dict())
-    with torch.no_grad():
-        assert torch.equal(again(x), net.eval()(x))
+    check_learns_and_reloads(net, x, target)
 
 
 def test_options_per_codebook(make_tiny):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from model_experiments import moved, snapshot
 
 from vqcnir_arch import UserError
 from vqcnir_arch.bench import measure
@@ -50,9 +49,9 @@ def test_bench(weights, tmp_path, capsys):
 def test_training_step_trains(weights):
     net = build_network(weights, CPU)
     case = Case(weights, (16, 16), train=True)
-    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    before = snapshot(net)
     work_of(case, net, measure.night_image(case))()
-    changed = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    changed = moved(net, before)
     assert "encoder.in_conv.weight" in changed
     assert "decoder.blocks.f1.conv1.weight" in changed
     assert "generator.0.0.1.weight" not in changed  # frozen in stage II
@@ -92,9 +91,9 @@ def test_peer_that_is_not_installed(monkeypatch, capsys, weights):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--size", "512"], "expected HEIGHTxWIDTH, e.g. 1120x640, got '512'"),
-        (["--size", "0x64"], "expected HEIGHTxWIDTH"),
-        (["--repeats", "0"], "--repeats and --batch are at least 1"),
+        (["--size", "x512"], "--size: expected two sides such as 1120x640, or one for a square, got 'x512'"),
+        (["--size", "0x64"], "--size: expected two sides"),
+        (["--repeats", "0"], "--repeats: expected a whole number from 1 on, got '0'"),
         (["--precision", "int8"], "invalid choice: 'int8'"),
     ],
     ids=str,
@@ -120,10 +119,9 @@ def test_bad_names(arguments, words):
         dispatch(["bench", "--quiet", *arguments])
 
 
-def test_restoring_on_a_gpu_script(weights, capsys, monkeypatch):
+def test_restoring_on_a_gpu_script(weights, capsys, load_script):
     """The script as on a GPU, but small and on the CPU, where the compiler's first part is enough."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
-    script = importlib.import_module("gpu_speed")
+    script = load_script("gpu_speed")
     small = ["--forward", "16", "24", "--forward-batch", "1", "2", "--steps", "2", "--compile-backend", "aot_eager"]
     try:
         assert script.main(["--device", "cpu", "--weights", weights, *small]) == 0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from face_goldens import check_codes, check_image, check_inner, check_names, face_gmacs, keep_outputs, stored_part
 from golden_fill import golden_blocky_input, golden_state_dict
 from host_goldens import load_golden
-from test_networks import count, frozen_names
+from network_facts import check_learns_and_reloads, check_same, count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import CodeFormer
@@ -71,11 +70,8 @@ def test_published_file(tmp_path):
     assert detect(state)[0] is CodeFormer
     torch.save({"params": {n: torch.zeros_like(t) for n, t in state.items()}, "params_ema": state}, tmp_path / "p.pth")
     loaded = vqcnir_arch.load_network(tmp_path / "p.pth")
-    assert loaded.options == net.options
     net.load_state_dict(state)
-    x = torch.rand(1, 3, 32, 32)
-    with torch.no_grad():
-        assert torch.equal(loaded(x), net(x))
+    check_same(net, loaded, torch.rand(1, 3, 32, 32))
     del state["feat_emb.weight"]
     with pytest.raises(UserError, match=r"feat_emb\.weight|quantizer\.transformer\.embed\.weight"):
         vqcnir_arch.load_network(state)
@@ -119,15 +115,9 @@ def test_size(make_tiny):
 def test_quantizers(make_tiny, name, quantizer):
     net = make_tiny(name, quantizer=quantizer)
     x, target = torch.rand(2, 2, 3, 16, 16)
-    image, codes = net(x, return_codes=True)
-    loss = F.l1_loss(image, target) + codes.features.square().mean()
-    if codes.logits is not None:
-        loss = loss + codes.logits.square().mean()
-    loss.backward()
-    assert [n for n, p in net.named_parameters() if p.requires_grad and p.grad is None] == []
-    again = vqcnir_arch.load_network(net.state_dict())
+    check_learns_and_reloads(net, x, target)
     with torch.no_grad():
-        assert torch.equal(again(x), net.eval()(x))
+        _, codes = net(x, return_codes=True)
         nothing, same = net(x, return_codes=True, decode=False)
     assert nothing is None
     torch.testing.assert_close(same.output, codes.output)

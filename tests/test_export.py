@@ -187,7 +187,6 @@ def test_bad_input_is_refused_before_anything_is_traced(checkpoint, tmp_path, mo
     assert "did you mean '.onnx'" in refused(checkpoint, tmp_path / "net.onx")
     assert "files of --format onnx have '.onnx'" in refused(checkpoint, tmp_path / "n.pt2", "--format", "onnx")
     assert "there is no folder" in refused(checkpoint, tmp_path / "none/net.pt2")
-    assert "--size must be at least 1" in refused(checkpoint, tmp_path / "net.pt2", "--size", 0)
     assert "does not exist" in refused(tmp_path / "none.pth", tmp_path / "net.pt2")
     prior = save(VQGANPrior(**{k: v for k, v in PLAIN.items() if k not in ("enhancer", "fusion")}), tmp_path / "p.pth")
     assert "is a prior (stage I)" in refused(prior, tmp_path / "net.pt2")

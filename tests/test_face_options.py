@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from pathlib import Path
 
 import pytest
 import torch
 from basicsr.models import build_model
 from conftest import TINY_OPTIONS
-from test_networks import frozen_names
+from model_experiments import moved, snapshot
+from network_facts import frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.options.check import check_options
@@ -28,9 +28,8 @@ def read(name):
     return check_options(read_options(FILES[name]), is_train="/train_" in name)
 
 
-def test_files_are_what_the_script_writes(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    written = importlib.import_module("make_face_options").render_all()
+def test_files_are_what_the_script_writes(load_script):
+    written = load_script("make_face_options").render_all()
     assert {name: FILES[name].read_text(encoding="utf-8") for name in written} == written, "run make_face_options.py"
 
 
@@ -104,9 +103,9 @@ def test_training_step_and_round_trip(make_tiny, tmp_path, name):
         train["gan_start_iter"] = 0
     model = build_model(options)
     model.feed_data({key: torch.rand(2, 3, 16, 16) for key in ("lq", "gt", "lq_large")})
-    before = {n: p.detach().clone() for n, p in model.net_g.named_parameters()}
+    before = snapshot(model.net_g)
     model.optimize_parameters(1)
-    changed = {n for n, p in model.net_g.named_parameters() if not torch.equal(p, before[n])}
+    changed = moved(model.net_g, before)
     frozen = frozen_names(model.net_g)
     assert changed and not changed & frozen
     # stage II makes no image: the fusion waits for stage III

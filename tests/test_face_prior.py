@@ -15,12 +15,13 @@ from face_goldens import (
 )
 from golden_fill import golden_input, golden_state_dict, golden_tensor
 from host_goldens import load_golden
-from test_networks import count
+from network_facts import count
 
 import vqcnir_arch
 from vqcnir_arch.archs import FaceVQGANPrior
-from vqcnir_arch.checkpoint import LIGHTNING_CALLBACKS, detect
+from vqcnir_arch.checkpoint import detect
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.tensor_files import LIGHTNING_CALLBACKS
 
 SMALL = {"channels": [32, 32, 64], "codebook_size": 24, "code_dim": 8}
 SIZES = {"codeformer": 63_740_099, "daefr": 72_680_003}

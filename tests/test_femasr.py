@@ -6,12 +6,11 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
 from conftest import TINY_OPTIONS
 from golden_fill import golden_state_dict
 from host_goldens import check_case, load_golden
-from model_experiments import built, experiment
-from test_networks import count, frozen_names
+from model_experiments import built, experiment, moved, snapshot
+from network_facts import check_learns_and_reloads, count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import FeMaSR
@@ -116,16 +115,7 @@ def test_wrong_scale(make_tiny):
 def test_quantizers(make_tiny, quantizer):
     net = make_tiny("FeMaSR", quantizer=quantizer)
     x, target = torch.rand(1, 3, 16, 24), torch.rand(1, 3, 32, 48)
-    image, codes = net(x, return_codes=True)
-    loss = F.l1_loss(image, target) + codes.features.square().mean()
-    if codes.logits is not None:
-        loss = loss + codes.logits.square().mean()
-    loss.backward()
-    without = [n for n, p in net.named_parameters() if p.requires_grad and p.grad is None]
-    assert without == []
-    again = vqcnir_arch.load_network(net.state_dict())
-    with torch.no_grad():
-        assert torch.equal(again(x), net.eval()(x))
+    check_learns_and_reloads(net, x, target)
 
 
 def test_depth_of_sinca():
@@ -182,13 +172,13 @@ def test_trains_with_the_restoration_model(saved_prior):
     options = experiment("VQRestorationModel", network, losses)
     options["scale"] = 2
     model = built(options)
-    before = {name: p.detach().clone() for name, p in model.net_g.named_parameters()}
+    before = snapshot(model.net_g)
     model.feed_data({"lq": torch.rand(2, 3, 16, 16), "gt": torch.rand(2, 3, 32, 32)})
     found = []
     for iteration in (1, 2):
         model.optimize_parameters(iteration)
         found.append(model.log_dict["l_align"] + model.log_dict["l_pix"])
     assert found[1] < found[0]
-    changed = {name for name, p in model.net_g.named_parameters() if not torch.equal(p, before[name])}
+    changed = moved(model.net_g, before)
     assert "encoder.stages.2.0.blocks.1.block.attn.qkv.weight" in changed
     assert not changed & frozen_names(model.net_g)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 from basicsr.models import build_model
 from conftest import TINY_OPTIONS
-from test_networks import count, frozen_names
+from model_experiments import moved, snapshot
+from network_facts import count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import find_quantizers
@@ -25,20 +25,12 @@ TRAINING = [name for name in FILES if "/train_" in name]
 NEEDS_WEIGHTS = ("perceptual_opt", "semantic_opt", "gan_opt")
 
 
-def script():
-    path = ROOT / "scripts" / "make_host_options.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def read(name):
     return check_options(read_options(FILES[name]), is_train="/train_" in name)
 
 
-def test_files_are_what_the_script_writes():
-    written = script().render_all()
+def test_files_are_what_the_script_writes(load_script):
+    written = load_script("make_host_options").render_all()
     assert {name: FILES[name].read_text(encoding="utf-8") for name in written} == written, "run make_host_options.py"
     assert len(written) == 28
 
@@ -104,9 +96,9 @@ def test_training_step_and_round_trip(make_tiny, tmp_path, name):
     model = build_model(options)
     scale = options["scale"]
     model.feed_data({"lq": torch.rand(2, 3, 32 // scale, 32 // scale), "gt": torch.rand(2, 3, 32, 32)})
-    before = {n: p.detach().clone() for n, p in model.net_g.named_parameters()}
+    before = snapshot(model.net_g)
     model.optimize_parameters(1)
-    changed = {n for n, p in model.net_g.named_parameters() if not torch.equal(p, before[n])}
+    changed = moved(model.net_g, before)
     frozen = frozen_names(model.net_g)
     # the rest moves, but for codes that nothing chose and biases of keys, which have no gradient
     assert changed and not changed & frozen

@@ -137,7 +137,6 @@ def test_bad_input(files, make_tiny, monkeypatch):
     refused("--data 'lqq' does not exist .did you mean 'lq'", "net.pth", "--data", "lqq")
     refused("prior 'net.pth' is a VQCNIR, expected a prior", "net.pth", "--data", "lq", "--prior", "net.pth")
     refused("is a prior itself: leave --prior out", "prior.pth", "--data", "lq", "--prior", "prior.pth")
-    refused("--max-images -1", "net.pth", "--data", "lq", "--max-images", "-1")
     refused("--query: this checkpoint has no attention layer", "net.pth", "--data", "lq", "--query", "61,0")
     refused("--query: this checkpoint has no attention layer", "prior.pth", "--data", "lq", "--query", "61,0")
     torch.save(make_tiny("VQGANPrior").state_dict(), "other.pth")

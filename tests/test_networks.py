@@ -1,38 +1,20 @@
-"""The networks as users meet them: sizes, counts, options, priors, training steps, and what an import does."""
+"""The networks as users meet them: sizes, counts, options, training steps."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TINY_OPTIONS, random_images
+from model_experiments import moved, snapshot
+from network_facts import ANY_SIZE, NETWORKS, PRIOR_PARTS, SINGLE, count, frozen_names
 
-import vqcnir_arch
 from vqcnir_arch.archs import VQCNIR, VQGANPrior
-from vqcnir_arch.checkpoint import own_networks
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.inspection.cost import multiply_adds
 from vqcnir_arch.registry import ARCH_REGISTRY
-
-NETWORKS = [cls.__name__ for cls in own_networks()]
-SINGLE = [name for name in NETWORKS if name != "AssociatedPriors"]  # test_association.py has that one
-ANY_SIZE = [name for name in SINGLE if "image_size" not in TINY_OPTIONS[name]]
-PRIOR_PARTS = ("after_quant.", "generator.", "out_conv.")
-
-
-def count(parameters) -> int:
-    return sum(parameter.numel() for parameter in parameters)
-
-
-def frozen_names(net) -> set[str]:
-    return {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
-
 
 # --- sizes and costs -------------------------------------------------------------------------------------------------
 
@@ -232,7 +214,7 @@ def test_training_step(make_tiny, name, randomize):
                 loss = loss if predicted is None else loss + predicted.square().mean()
         return loss
 
-    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    before = snapshot(net)
     loss = loss_of()
     loss.backward()
     assert loss.isfinite()
@@ -243,7 +225,7 @@ def test_training_step(make_tiny, name, randomize):
             assert parameter.grad.abs().max() > 0, parameter_name
     optimizer.step()
     assert loss_of().isfinite()
-    changed = {n for n, p in net.named_parameters() if not torch.equal(p, before[n])}
+    changed = moved(net, before)
     assert not changed & frozen_names(net)
     parts = ("encoder.", "before_quant.") if name not in ("FaceVQGANPrior", "CodeFormer") else ("encoder.",)
     assert all(any(part in n for n in changed) for part in parts)
@@ -256,147 +238,3 @@ def test_gradients_reach_the_encoder_through_the_frozen_prior(make_tiny):
     net.out_conv(net.generator(net.after_quant(codes.output))[-1]).abs().mean().backward()
     assert net.encoder.in_conv.weight.grad.abs().max() > 0
     assert all(p.grad is None for n, p in net.named_parameters() if n in frozen_names(net))
-
-
-# --- prior -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def saved_prior(make_tiny, tmp_path):
-    prior = make_tiny("VQGANPrior", semantic_dim=8)
-    torch.save({"params": prior.state_dict()}, tmp_path / "prior.pth")
-    return prior, tmp_path / "prior.pth"
-
-
-def test_prior_is_loaded_and_frozen(make_tiny, saved_prior, basicsr_log):
-    prior, path = saved_prior
-    net = make_tiny("VQCNIR", randomize=False, prior=str(path))
-    state, compared = net.state_dict(), set()
-    for name, tensor in prior.state_dict().items():
-        if name != "_extra_state" and not name.startswith("semantic_head."):
-            assert torch.equal(state[name], tensor), name
-            compared.add(name.split(".")[0])
-    assert compared == {"encoder", "before_quant", "quantizer", "after_quant", "generator", "out_conv"}
-    assert frozen_names(net) == {n for n in state if n.startswith(PRIOR_PARTS)} | {"quantizer.codebook"}
-    assert any(str(path) in line for line in basicsr_log)
-    assert "prior" not in net.options  # a checkpoint of this network must load where the prior's file is not
-
-    free = make_tiny("VQCNIR", randomize=False, prior=str(path), freeze_prior=False)
-    assert frozen_names(free) == {"quantizer.codebook"}
-    assert torch.equal(free.state_dict()["out_conv.weight"], prior.out_conv.weight)
-
-
-@pytest.mark.parametrize("option", [{"codebook_size": 16}, {"code_dim": 8}, {"channels": [16, 32, 32, 32]}], ids=str)
-def test_prior_of_another_size(make_tiny, saved_prior, option):
-    with pytest.raises(UserError, match=r"prior '.*prior\.pth' has other sizes than this network: \S+ \[") as caught:
-        make_tiny("VQCNIR", prior=str(saved_prior[1]), **option)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("option", [{"norm_groups": 4}, {"res_blocks": 1}, {"res_blocks": 3}], ids=str)
-def test_prior_of_another_shape(make_tiny, saved_prior, option):
-    """What the sizes of the tensors do not tell: another grouping, or blocks that the prior has not or has too many."""
-    with pytest.raises(UserError, match=r"prior\.pth"):
-        make_tiny("VQCNIR", prior=str(saved_prior[1]), **option)
-
-
-def test_prior_that_is_none(make_tiny, tmp_path):
-    torch.save({"params": make_tiny("VQCNIR").state_dict()}, tmp_path / "restoration.pth")
-    with pytest.raises(UserError, match=r"prior '.*restoration\.pth' is a VQCNIR, expected a VQGANPrior"):
-        make_tiny("VQCNIR", prior=str(tmp_path / "restoration.pth"))
-    with pytest.raises(UserError, match=r"restoratio\.pth' does not exist .did you mean 'restoration\.pth'"):
-        make_tiny("VQCNIR", prior=str(tmp_path / "restoratio.pth"))
-
-
-# --- import ----------------------------------------------------------------------------------------------------------
-
-STUB = """
-import sys, types
-import torchvision.transforms.functional as functional
-stub = types.ModuleType("torchvision.transforms.functional_tensor")
-stub.rgb_to_grayscale = functional.rgb_to_grayscale
-sys.modules["torchvision.transforms.functional_tensor"] = stub
-"""
-
-
-def python(code: str, check: bool = True) -> subprocess.CompletedProcess:
-    root = str(Path(vqcnir_arch.__file__).parents[1])
-    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    environment = {**os.environ, "PYTHONPATH": path}
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert not check or result.returncode == 0, result.stderr
-    return result
-
-
-def test_import_makes_basicsr_importable_and_changes_nothing_else():
-    code = """
-import json, logging, random, sys
-import numpy as np, torch, torchvision
-def state():
-    flags = torch.backends.cudnn
-    return (torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist(),
-            flags.benchmark, flags.deterministic, torch.get_num_threads(), str(torch.get_default_dtype()),
-            torch.is_grad_enabled(), len(logging.getLogger().handlers), logging.getLogger().level)
-before = state()
-import vqcnir_arch
-print(json.dumps({
-    "same": state() == before,
-    "pyiqa": sorted(name for name in sys.modules if name.split(".")[0] in ("pyiqa", "timm")),
-}))
-import basicsr.data.degradations
-from basicsr.utils.registry import ARCH_REGISTRY
-assert "VQCNIR" in ARCH_REGISTRY and "VQGANPrior" in ARCH_REGISTRY
-assert "VQCNIR_vqcnir" not in ARCH_REGISTRY
-"""
-    result = python(code)
-    assert json.loads(result.stdout.splitlines()[-1]) == {"same": True, "pyiqa": []}
-    assert result.stderr == ""
-
-
-def test_import_takes_less_than_a_second():
-    code = f"""{STUB}
-import time
-import torch, torchvision, torchvision.ops, cv2, basicsr
-start = time.perf_counter()
-import vqcnir_arch
-print(time.perf_counter() - start)
-"""
-    # three attempts, as another process may hold the machine; the first good one counts
-    assert any(float(python(code).stdout.splitlines()[-1]) < 1.0 for _ in range(3))
-
-
-def test_name_that_the_host_holds_already(make_tiny, tmp_path):
-    """A project with its own VQCNIR keeps it; ours stands beside it and still reads its own checkpoints."""
-    torch.save({"params": make_tiny("VQCNIR").state_dict()}, tmp_path / "own.pth")
-    code = f"""{STUB}
-import logging
-lines = []
-class Keep(logging.Handler):
-    def emit(self, record): lines.append((record.levelname, record.getMessage()))
-logging.getLogger().addHandler(Keep())
-from basicsr.utils.registry import ARCH_REGISTRY
-class VQCNIR: pass
-ARCH_REGISTRY.register(VQCNIR)
-import vqcnir_arch
-from vqcnir_arch.archs import VQCNIR as ours
-assert ARCH_REGISTRY.get("VQCNIR") is VQCNIR
-assert ARCH_REGISTRY.get("VQCNIR_vqcnir") is ours
-assert ARCH_REGISTRY.get("VQGANPrior").__module__.startswith("vqcnir_arch")
-assert len(lines) == 1 and lines[0][0] == "WARNING", lines
-assert "VQCNIR" in lines[0][1] and "VQCNIR_vqcnir" in lines[0][1], lines
-print("registered")
-assert type(vqcnir_arch.load_network({str(tmp_path / "own.pth")!r})) is ours
-print("loaded")
-"""
-    result = python(code, check=False)
-    assert result.stdout.split() == ["registered", "loaded"], result.stderr
-
-
-def test_fork_of_basicsr_is_refused(tmp_path):
-    (tmp_path / "basicsr").mkdir()
-    (tmp_path / "basicsr" / "__init__.py").write_text("")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport vqcnir_arch"
-    result = python(code, check=False)
-    assert result.returncode != 0
-    assert "ImportError" in result.stderr.splitlines()[-1]
-    assert "a fork shadows it" in result.stderr and str(tmp_path) in result.stderr

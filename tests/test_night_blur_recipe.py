@@ -1,6 +1,5 @@
 """The full night-blur recipe: what it draws, what it makes of a photograph, and LOL-Blur's bands."""
 
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -21,14 +20,6 @@ from vqcnir_arch.data.recipes import RECIPES
 
 STILL = {"no_motion": 1.0, "lights": (0, 0), "defocus": 0.0}
 SHARED = Path(os.environ.get("VQCNIR_SHARP_PHOTOS", Path(__file__).parents[2] / "shared/data/sharp"))
-
-
-def bands_script():
-    path = Path(__file__).parents[1] / "scripts/night_blur_bands.py"
-    spec = importlib.util.spec_from_file_location("night_blur_bands", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_same_seed_same_bytes_and_draws_alone_remake_a_pair():
@@ -236,16 +227,16 @@ def test_wrong_photographs_and_settings():
             NightBlurRecipe(**wrong)
 
 
-def test_bands_on_scikit_images_photographs(tmp_path):
+def test_bands_on_scikit_images_photographs(tmp_path, load_script):
     for name in ("astronaut", "chelsea", "coffee", "rocket"):
         cv2.imwrite(str(tmp_path / f"{name}.png"), scene(name, 240, 160)[..., ::-1])
-    script = bands_script()
+    script = load_script("night_blur_bands")
     assert script.check(script.bands(tmp_path, "lolblur", draws=60, seed=0)) == []
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no folder of photographs: set VQCNIR_SHARP_PHOTOS")
-def test_bands_on_held_out_photographs():
+def test_bands_on_held_out_photographs(load_script):
     """All but one: the 95 % of mean L is 18.5 on 200 draws, above its band of 18 (docs/synthesis.md)."""
-    script = bands_script()
+    script = load_script("night_blur_bands")
     missed = script.check(script.bands(SHARED, "lolblur", draws=100, seed=1, every=2, first=1))
     assert [band for band in missed if not band.startswith("95 % of mean L")] == []

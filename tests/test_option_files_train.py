@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from ablation_variants import SHALLOW
 from conftest import TINY_OPTIONS
 from model_experiments import built, moved, snapshot
-from test_ablations import SHALLOW
-from test_networks import frozen_names
+from network_facts import frozen_names
 
 from vqcnir_arch import load_network
 from vqcnir_arch.options import check_options, read_options

@@ -17,15 +17,15 @@ from vqcnir_arch.restoration import tiling
 PROGRAM = """
 import resource, sys
 import torch
-import vqcnir_arch.restoration.command as command
+import vqcnir_arch.restoration.run as run
 from vqcnir_arch.cli import main
-read = command.read_photo
+read = run.read_photo
 def limited(*arguments):
     photo = read(*arguments)
     mapped = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (mapped + {more}, resource.RLIM_INFINITY))
     return photo
-command.read_photo = limited
+run.read_photo = limited
 main()
 """
 

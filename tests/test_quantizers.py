@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from test_networks import count
+from network_facts import count
 
 from vqcnir_arch.archs import (
     CodePrediction,

@@ -2,13 +2,11 @@
 
 import contextlib
 import errno
-import importlib.util
 import os
 import resource
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 import torch
@@ -317,11 +315,7 @@ def test_second_signal_ends_at_once(images, tmp_path):
     assert code in (-signal.SIGTERM, 128 + signal.SIGTERM)  # the second may come when the run has just ended
 
 
-def test_killed_at_random_moments(tmp_path):
+def test_killed_at_random_moments(tmp_path, load_script):
     """The bounded version of `scripts/kill_test.py`."""
-    path = Path(__file__).parents[1] / "scripts/kill_test.py"
-    spec = importlib.util.spec_from_file_location("kill_test", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    counts = script.kill_test(tmp_path / "runs", kills=4, seed=1)
+    counts = load_script("kill_test").kill_test(tmp_path / "runs", kills=4, seed=1)
     assert sum(counts.values()) == 4

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -23,13 +21,6 @@ STEPS = 16
 FLOAT_NOISE = 5e-3  # of the largest deviation of a loss: Adam's first steps are signs, and a flipped one is noise too
 
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
-
-
-@pytest.fixture
-def prior_file(make_tiny, tmp_path):
-    path = tmp_path / "prior.pth"
-    torch.save({"params": make_tiny("VQGANPrior").state_dict()}, path)
-    return path
 
 
 @pytest.fixture(autouse=True)
@@ -273,15 +264,10 @@ def test_models_that_are_not_ours_have_no_switches(tmp_path):
 # the figures
 
 
-def test_script(capsys, monkeypatch):
+def test_script(capsys, load_script):
     """The script as on a GPU, but small; only that it runs is tested, as 2 iterations say nothing."""
-    scripts = Path(__file__).parents[1] / "scripts"
-    monkeypatch.syspath_prepend(scripts)
-    spec = importlib.util.spec_from_file_location("gpu_speed", scripts / "gpu_speed.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     small = ["--batch", "1", "--size", "32", "--steps", "1", "--iterations", "2", "--variants", "bf16"]
-    script.main(["--device", "cpu", *small])
+    load_script("gpu_speed").main(["--device", "cpu", *small])
     printed = capsys.readouterr().out
     assert "| bf16 |" in printed
     assert "follow" in printed

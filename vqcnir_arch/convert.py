@@ -13,8 +13,9 @@ from torch import Tensor
 
 import vqcnir_arch
 from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork
-from vqcnir_arch.checkpoint import SAFETENSORS, load_network
+from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.tensor_files import SAFETENSORS
 from vqcnir_arch.whole_files import whole_file
 
 ENDINGS = (SAFETENSORS, ".pth", ".pt", ".ckpt")

@@ -48,11 +48,12 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     is_train = pipeline == "train"
     root = Path(known.root).expanduser().resolve()
     options = preflight(read_options(known.opt, known.force_yml), is_train, root)
-    protocol = None if is_train else known.protocol
-    if protocol is not None:
-        from vqcnir_arch.evaluation.after_test import evaluate_test, needs_options
+    after = None
+    if not is_train and known.protocol is not None:
+        from vqcnir_arch.evaluation.after_test import AfterTest
 
-        known.force_yml += needs_options(protocol, options)
+        after = AfterTest(known.protocol, options)
+        known.force_yml += after.entries
     for note in unchecked_blocks(options):
         print(f"vqcnir: note: {note}", file=sys.stderr)
 
@@ -76,8 +77,8 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     except Stopped as stopped:
         status = stopped.status
     leave_processes()
-    if protocol is not None and is_first():
-        status = evaluate_test(protocol, options, root)
+    if after is not None and is_first():
+        status = after.evaluate(root)
     if status:
         sys.exit(status)
 

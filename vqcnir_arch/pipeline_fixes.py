@@ -26,9 +26,9 @@ from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils import options as basicsr_options
 
 import vqcnir_arch
-from vqcnir_arch.checkpoint import read_training_state
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
+from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.checkpoints import below, newest_checkpoint, read_checkpoint
 from vqcnir_arch.training.distributed import from_first, init_processes

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vqcnir_arch.arguments import not_negative
 from vqcnir_arch.errors import UserError
 
 MAX_IMAGES = 20
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--prior", help="the prior that a restoration network was trained with: gives the right codes")
     parser.add_argument("--out", type=Path, help="folder for the results (default: codebook_<checkpoint's name>)")
     parser.add_argument(
-        "--max-images", type=int, default=MAX_IMAGES, help=f"spread over all; 0: all (default: {MAX_IMAGES})"
+        "--max-images", type=not_negative, default=MAX_IMAGES, help=f"spread over all; 0: all (default: {MAX_IMAGES})"
     )
     parser.add_argument("--embedding", choices=("tsne", "umap", "none"), default="tsne", help="default: tsne")
     parser.add_argument("--query", type=position, action="append", default=[], metavar="X,Y",
@@ -33,8 +34,6 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sampled positions and the embedding (default: 0)")
     parser.add_argument("--device", default="cpu", help="where the networks run (default: cpu)")
     known = parser.parse_args(arguments)
-    if known.max_images < 0:
-        raise UserError(f"--max-images {known.max_images}: expected a number of images, or 0 for all")
     print(analyse(known))
 
 

@@ -129,8 +129,7 @@ class Choice(Part):
     def draw(self, out: Path) -> None:
         from vqcnir_arch.analysis.figures import save_grid
 
-        if self.pictures:
-            save_grid(out / "choice.png", self.pictures)
+        save_grid(out / "choice.png", self.pictures)
 
 
 def all_indices(run: Run, probe: Probe) -> list[Tensor]:

@@ -29,7 +29,9 @@ def bare(axis: Axes) -> None:
 
 
 def save_grid(path: Path, rows: Sequence[Mapping[str, np.ndarray]]) -> None:
-    """Write rows of RGB images, each under its title; all rows have the titles of the first."""
+    """Write rows of RGB images, each under its title; all rows have the titles of the first. No rows, no file."""
+    if not rows:
+        return
     titles = list(rows[0])
     shape = next(iter(rows[0].values())).shape
     width = 2.2

@@ -146,8 +146,7 @@ class Features(Part):
     def draw(self, out: Path) -> None:
         from vqcnir_arch.analysis.figures import save_grid
 
-        if self.pictures:
-            save_grid(out / "features.png", self.pictures)
+        save_grid(out / "features.png", self.pictures)
 
 
 def relative_error(run: Run, features: list[Tensor], others: list[Tensor]) -> float:

@@ -72,8 +72,7 @@ class WeightMaps(Part):
     def draw(self, out: Path) -> None:
         from vqcnir_arch.analysis.figures import save_grid
 
-        if self.pictures:
-            save_grid(out / "weight_maps.png", self.pictures)
+        save_grid(out / "weight_maps.png", self.pictures)
 
 
 def grey(weights: Tensor, shape: tuple[int, ...]) -> np.ndarray:

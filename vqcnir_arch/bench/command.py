@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from vqcnir_arch.archs import DeformConv2d
+from vqcnir_arch.arguments import positive, sides
 from vqcnir_arch.bench import measure
 from vqcnir_arch.bench.subjects import PEERS, Case, Unavailable, build_network, work_of
 from vqcnir_arch.errors import UserError
@@ -55,30 +56,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("-w", "--weights", nargs="+", default=[], metavar="FILE", help="checkpoints, published or ours")
     parser.add_argument("--arch", nargs="+", default=[], metavar="NAME", help="networks with random weights")
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)}, where installed")
-    parser.add_argument("--size", nargs="+", type=size, default=[(512, 512)], metavar="HxW", help="default: 512x512")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--size", nargs="+", type=sides, default=[(512, 512)], metavar="HxW", help="default: 512x512")
+    parser.add_argument("--batch", type=positive, default=1)
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["fp32"])
     parser.add_argument("--train", action="store_true", help="training steps instead of forward passes")
     parser.add_argument(
         "--no-reference", action="store_true",
         help="leave out the rows with torchvision's deformable convolution and published padding",
     )  # fmt: skip
-    parser.add_argument("--repeats", type=int, default=5, help="rounds (default: 5)")
+    parser.add_argument("--repeats", type=positive, default=5, help="rounds (default: 5)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, ... (default: a GPU where there is one)")
     parser.add_argument("--json", metavar="FILE", help="also write the figures there")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    known = parser.parse_args(arguments)
-    if min(known.repeats, known.batch) < 1:
-        parser.error("--repeats and --batch are at least 1")
-    return known
-
-
-def size(text: str) -> tuple[int, int]:
-    """Parse height x width."""
-    height, _, width = text.lower().partition("x")
-    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, e.g. 1120x640, got '{text}'")
-    return int(height), int(width)
+    return parser.parse_args(arguments)
 
 
 def cases_of(networks: Sequence[str], known: argparse.Namespace) -> list[Case]:

@@ -26,7 +26,7 @@ def read_codes(path: str, names: Sequence[str]) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, of another kind, or lacks an image.
     """
-    from vqcnir_arch.checkpoint import load_file
+    from vqcnir_arch.tensor_files import load_file
 
     content: Any = load_file(path, "codes")
     if not isinstance(content, dict) or "vqcnir_codes" not in content:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import lmdb
 
+from vqcnir_arch.arguments import positive
 from vqcnir_arch.data.files import check_pairs, existing_folder, find_images
 from vqcnir_arch.errors import UserError
 
@@ -26,14 +27,6 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         help="take these folders below DIR, whose images must pair: low_blur_noise high_sharp_scaled",
     )
     parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="threads (default: one per core)")
-
-
-def positive(text: str) -> int:
-    """Parse a number from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 def source_images(folder: Path, names: list[str]) -> dict[str, dict[str, Path]]:

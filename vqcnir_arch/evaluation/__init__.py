@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqcnir_arch.arguments import positive
 from vqcnir_arch.evaluation.evaluate import Evaluation, evaluate
 from vqcnir_arch.evaluation.papers import paper_rows
 from vqcnir_arch.evaluation.protocols import PROTOCOLS, find_protocol
@@ -15,12 +16,6 @@ from vqcnir_arch.evaluation.write import missing, write_all
 __all__ = ["PROTOCOLS", "Evaluation", "evaluate", "find_protocol", "main", "paper_rows", "report"]
 
 INCOMPLETE_STATUS = 1
-
-
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got '{text}'")
-    return int(text)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -14,44 +14,51 @@ from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, find_protocol
 from vqcnir_arch.registry import DATASET_REGISTRY, MODEL_REGISTRY, lookup
 
 
-def needs_options(protocol: str, options: dict[str, Any]) -> list[str]:
-    """Return the `--force_yml` entries that make a test run write what a protocol measures.
+class AfterTest:
+    """The evaluation that follows a test run; made before it, so that what cannot be evaluated is not run.
+
+    Attributes:
+        entries: the `--force_yml` entries that make the run write what the protocol measures.
 
     Raises:
         UserError: there is no such protocol, or the model or the data sets cannot give what it needs.
     """
-    from vqcnir_arch.models.validation import Validation
 
-    chosen = find_protocol(protocol)
-    entries = ["val:save_img=true"]
-    if chosen.pixels == PIXELS_FLOAT:
-        if not issubclass(lookup(MODEL_REGISTRY, options["model_type"]), Validation):
-            raise UserError(f"protocol {protocol} needs float outputs, which {options['model_type']} does not write")
-        entries.append("val:save_float=true")
-    for block in _tests(options):
-        if chosen.truths == "required" and _truths(block) is None:
-            raise UserError(f"protocol {protocol} compares with ground truths, data set '{block['name']}' has none")
-    return entries
+    def __init__(self, protocol: str, options: dict[str, Any]) -> None:
+        from vqcnir_arch.models.validation import Validation
 
+        self.options, self.protocol = options, find_protocol(protocol)
+        self.entries = ["val:save_img=true"]
+        model = options["model_type"]
+        is_ours = issubclass(lookup(MODEL_REGISTRY, model), Validation)
+        if self.protocol.pixels == PIXELS_FLOAT:
+            if not is_ours:
+                raise UserError(f"protocol {protocol} needs float outputs, which {model} does not write")
+            self.entries.append("val:save_float=true")
+        suffix = options["val"].get("suffix")
+        if suffix is None and not is_ours:
+            suffix = options["name"]  # which BasicSR's own models add
+        self.suffix = f"_{suffix}" if suffix else ""
+        tests = [block for name, block in options["datasets"].items() if name.split("_")[0] == "test"]
+        has_truths = self.protocol.truths != "none"
+        self.tests = [(block["name"], _truths(block) if has_truths else None) for block in tests]
+        for name, truths in self.tests:
+            if self.protocol.truths == "required" and truths is None:
+                raise UserError(f"protocol {protocol} compares with ground truths, data set '{name}' has none")
 
-def evaluate_test(protocol: str, options: dict[str, Any], root: Path) -> int:
-    """Evaluate the results of each data set of a test run; return the exit status.
+    def evaluate(self, root: Path) -> int:
+        """Evaluate the results of each data set; return the exit status.
 
-    The files go beside the results, `results/<name>/visualization/<data set>_<protocol>/`.
-    """
-    from vqcnir_arch.evaluation import INCOMPLETE_STATUS, report
+        The files go beside the results, `results/<name>/visualization/<data set>_<protocol>/`.
+        """
+        from vqcnir_arch.evaluation import INCOMPLETE_STATUS, report
 
-    incomplete = False
-    for block in _tests(options):
-        results = root / "results" / options["name"] / "visualization" / block["name"]
-        truths = None if find_protocol(protocol).truths == "none" else _truths(block)
-        device = "cpu" if options["num_gpu"] == 0 else None
-        incomplete |= report(evaluate(results, protocol, truths, suffix=_suffix(options), device=device))
-    return INCOMPLETE_STATUS if incomplete else 0
-
-
-def _tests(options: dict[str, Any]) -> list[dict[str, Any]]:
-    return [block for name, block in options["datasets"].items() if name.split("_")[0] == "test"]
+        incomplete = False
+        device = "cpu" if self.options["num_gpu"] == 0 else None
+        for name, truths in self.tests:
+            results = root / "results" / self.options["name"] / "visualization" / name
+            incomplete |= report(evaluate(results, self.protocol.name, truths, suffix=self.suffix, device=device))
+        return INCOMPLETE_STATUS if incomplete else 0
 
 
 def _truths(block: dict[str, Any]) -> dict[str, Path] | None:
@@ -67,13 +74,3 @@ def _truths(block: dict[str, Any]) -> dict[str, Path] | None:
     if isinstance(truths, LmdbImages):
         raise UserError(f"data set '{block['name']}' reads '{truths.folder}', an evaluation needs a folder of images")
     return {name: truths.paths[name] for name in dataset.names} if truths else None
-
-
-def _suffix(options: dict[str, Any]) -> str:
-    """What the model adds to names: BasicSR's own adds the experiment's name where there is no suffix."""
-    from vqcnir_arch.models.validation import Validation
-
-    suffix = options["val"].get("suffix")
-    if suffix is None and not issubclass(lookup(MODEL_REGISTRY, options["model_type"]), Validation):
-        suffix = options["name"]
-    return f"_{suffix}" if suffix else ""

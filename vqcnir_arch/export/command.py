@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.arguments import positive
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.export.formats import FORMATS, Written
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("checkpoint", help="checkpoint, published or ours")
     parser.add_argument("out", help="file to write, .pt2 or .onnx")
     parser.add_argument("--format", choices=FORMATS, help="default: by the ending, pt2 or onnx")
-    parser.add_argument("--size", type=int, help="height that is traced; height and width stay dynamic all the same")
+    parser.add_argument("--size", type=positive, help="height that is traced; both sides stay dynamic all the same")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     known = parser.parse_args(arguments)
 
@@ -47,8 +48,6 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"'{out}' exists already: choose another name or add --overwrite")
     if not out.parent.is_dir():
         raise UserError(f"'{out}' cannot be saved: there is no folder '{out.parent}'")
-    if known.size is not None and known.size < 1:
-        raise UserError(f"--size must be at least 1, got {known.size}")
     net = load_network(known.checkpoint)
     if net.is_prior:
         raise UserError(f"checkpoint '{known.checkpoint}' is a prior (stage I): it restores nothing, expected stage II")

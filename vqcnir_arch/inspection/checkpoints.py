@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork
-from vqcnir_arch.checkpoint import WRAPPERS, is_training_state, load_file, load_network, unwrapped
+from vqcnir_arch.checkpoint import load_network
+from vqcnir_arch.tensor_files import WRAPPERS, is_training_state, load_file, unwrapped
 
 
 def describe_checkpoint(file: str) -> str:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
-from vqcnir_arch.checkpoint import existing_file, read_state_dict
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.tensor_files import existing_file, read_state_dict
 
 FILE_NAME = "vgg19-dcbb9e9d.pth"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

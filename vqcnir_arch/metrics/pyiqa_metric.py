@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from vqcnir_arch.checkpoint import existing_file
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.registry import METRIC_REGISTRY, register
+from vqcnir_arch.tensor_files import existing_file
 
 WEIGHT_FILES = {
     "brisque": ["pyiqa/brisque_svm_weights.pth"],

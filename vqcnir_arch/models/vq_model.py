@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 import torch
 from basicsr.archs import build_network
@@ -13,79 +12,29 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
-from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.parameters import parameter_counts, parameter_lines
-from vqcnir_arch.checkpoint import load_into, read_state_dict
-from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.checkpoint import load_into
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.code_usage import CodeUsage
+from vqcnir_arch.models.fitting import Fitting
 from vqcnir_arch.models.speed import SpeedSwitches, mean_of
 from vqcnir_arch.models.validation import Validation
-from vqcnir_arch.registry import ARCH_REGISTRY, lookup, names
+from vqcnir_arch.tensor_files import read_state_dict
 from vqcnir_arch.training import SafeTraining
 
 
-class VQModel(SpeedSwitches, SafeTraining, Validation, SRModel):
+class VQModel(Fitting, SpeedSwitches, SafeTraining, Validation, SRModel):
     """Trains a network with a codebook on BasicSR's loop; subclasses say what the generator's losses are.
 
     Every loss is there when its block stands in `train:`. With a `gan_opt` there is a discriminator `network_d`.
     """
 
-    image_losses: tuple[str, ...] = ("pixel_opt", "perceptual_opt", "gan_opt")
-    own_losses: tuple[str, ...] = ()
-    """Loss blocks of the subclass, beside those on the image."""
-
     batch_names: tuple[str, ...] = ("lq", "gt")
     """Attributes that hold the batch, and are split into micro-batches."""
-    trains_prior = False
     with_image, with_gan = True, False
     """What the running iteration computes, see `begin_iteration`."""
 
     # --- building ----------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def contradictions(cls, options: dict[str, Any]) -> list[str]:
-        """Return what in an option file for training makes no sense for this model, one line each."""
-        train = options["train"]
-        losses = [key for key, block in train.items() if key.endswith("_opt") and block]
-        known = (*cls.image_losses, *cls.own_losses)
-        found = [
-            f"train: {cls.__name__} has no loss '{key}'{nearest(key, known)}" for key in losses if key not in known
-        ]
-        found += cls.unfit_network(options)
-        if train.get("restart_unused_codes") and not cls.trains_prior:
-            found.append(f"train: restart_unused_codes: {cls.__name__} trains no codebook, only stage I does")
-        if not set(losses) - {"gan_opt"}:
-            found.append("train: no loss but a GAN's: add at least pixel_opt")
-        for key in ("gan_start_iter", "adaptive_gan_weight"):
-            if train.get(key) and "gan_opt" not in losses:
-                found.append(f"train: {key}: there is no gan_opt")
-        if train.get("adaptive_gan_weight") and not {"pixel_opt", "perceptual_opt"} & set(losses):
-            found.append(
-                "train: adaptive_gan_weight needs pixel_opt or perceptual_opt, whose gradient it compares with"
-            )
-        if "gan_opt" in losses:
-            found += [
-                f"{name} is missing: train: gan_opt needs it"
-                for name, block in (("network_d", options.get("network_d")), ("train: optim_d", train.get("optim_d")))
-                if not block
-            ]
-        return found
-
-    @classmethod
-    def unfit_network(cls, options: dict[str, Any]) -> list[str]:
-        """Return why this model cannot train the network of an option file, if it cannot; unknown names aside."""
-        block = options["network_g"]
-        name = block.get("type")
-        if name not in names(ARCH_REGISTRY):
-            return []
-        network = lookup(ARCH_REGISTRY, name)
-        if not (isinstance(network, type) and issubclass(network, VQNetwork)):
-            return [f"network_g: {cls.__name__} cannot train {name}: it has no codebook"]
-        if network.builds_prior(block) != cls.trains_prior:
-            kind = "a prior (stage I)" if cls.trains_prior else "a restoration network (stage II)"
-            return [f"network_g: {cls.__name__} trains {kind}, not a {name}"]
-        scale, of_data = network.scale_of(block), options.get("scale", 1)
-        return [] if scale == of_data else [f"scale: {of_data}, but network_g enlarges by {scale}"]
 
     def init_training_settings(self) -> None:
         contradictions = self.contradictions(self.opt)

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from vqcnir_arch.checkpoint import existing_file
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.tensor_files import existing_file
 
 
 class OptionLoader(yaml.SafeLoader):

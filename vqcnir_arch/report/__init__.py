@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from vqcnir_arch.arguments import positive
 from vqcnir_arch.errors import UserError
 
 
@@ -31,10 +32,10 @@ def main(arguments: Sequence[str]) -> None:
         "--crop", metavar="NAME:x,y,w,h", nargs="+", action="extend", default=[],
         help="window to show of all versions of an image, as a PNG beside the page, too",
     )  # fmt: skip
-    parser.add_argument("--images", type=count, default=4, help="best and worst images to show, each (default: 4)")
+    parser.add_argument("--images", type=positive, default=4, help="best and worst images to show, each (default: 4)")
     parser.add_argument("--rank", metavar="METRIC", help="what makes an image good (default: PSNR)")
     parser.add_argument(
-        "--measure", metavar="N", type=count, default=100,
+        "--measure", metavar="N", type=positive, default=100,
         help="images to measure of each results folder without values, evenly spread (default: 100)",
     )  # fmt: skip
     parser.add_argument("--out", default="report.html", help="the page (default: report.html)")
@@ -43,14 +44,6 @@ def main(arguments: Sequence[str]) -> None:
         if find_spec(library) is None:
             raise UserError(f"vqcnir report needs {library}: pip install 'vqcnir[report]'")
     make_report(known)
-
-
-def count(text: str) -> int:
-    """Read a number of images for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
-    return number
 
 
 def make_report(known: argparse.Namespace) -> None:

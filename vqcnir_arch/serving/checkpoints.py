@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import existing_file, load_network
+from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.tensor_files import existing_file
 
 ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors")
 

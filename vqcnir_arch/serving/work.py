@@ -17,11 +17,10 @@ from PIL import Image
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.command import is_out_of_memory
 from vqcnir_arch.restoration.inference import restore_tensor
 from vqcnir_arch.restoration.photo import FORMATS, read_photo, write_photo
 from vqcnir_arch.restoration.strips.network import is_supported
-from vqcnir_arch.restoration.tiling import GB, fits_whole, restore_within
+from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
 from vqcnir_arch.serving.checkpoints import Networks
 
 logger = logging.getLogger("vqcnir")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from vqcnir_arch.arguments import positive
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.signals import handled
 from vqcnir_arch.study.variants import BASE, VARIANTS
@@ -32,14 +33,12 @@ def main(arguments: Sequence[str]) -> None:
         "--jobs", type=int, choices=(1, 2), default=2, help="runs at once, one thread each (default: 2)"
     )
     parser.add_argument(
-        "--iterations", type=int, default=ITERATIONS, help=f"of every stage II run (default: {ITERATIONS})"
+        "--iterations", type=positive, default=ITERATIONS, help=f"of every stage II run (default: {ITERATIONS})"
     )
     known = parser.parse_args(arguments)
     for name in known.only or ():
         if name not in VARIANTS:
             raise UserError(f"--only: there is no variant '{name}'{nearest(name, VARIANTS)}")
-    if known.iterations < 1:
-        raise UserError(f"--iterations {known.iterations}: expected at least 1")
     if len(set(known.seeds)) < len(known.seeds) or min(known.seeds) < 0:
         raise UserError(f"--seeds {' '.join(map(str, known.seeds))}: expected different numbers from 0 on")
     out = Path(known.out).expanduser().resolve()

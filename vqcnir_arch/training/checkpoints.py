@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from vqcnir_arch.checkpoint import load_file, read_training_state
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.tensor_files import load_file, read_training_state
 from vqcnir_arch.whole_files import whole_file
 
 

@@ -9,8 +9,8 @@ from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
 
-from vqcnir_arch.checkpoint import strip_prefixes
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.tensor_files import strip_prefixes
 from vqcnir_arch.training.checkpoints import remove_old, write_whole
 from vqcnir_arch.training.distributed import from_all, from_first
 from vqcnir_arch.training.random_state import random_state

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqcnir_arch.arguments import positive, sides
 from vqcnir_arch.data.catalogue import DATA_SETS
 from vqcnir_arch.data.checking import Report, check_data_set
-from vqcnir_arch.data.preparation import positive
 from vqcnir_arch.errors import UserError
 
 WRONG_STATUS = 1
@@ -38,20 +37,12 @@ def text(report: Report) -> str:
     return "\n".join([*lines, "", f"{report.data_set}: {report.verdict}"])
 
 
-def size(value: str) -> tuple[int, int]:
-    """Parse 512 or 1120x640."""
-    match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", value)
-    if not match:
-        raise ValueError
-    return int(match[1]), int(match[2] or match[1])
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="vqcnir data check", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("name", metavar="NAME", help=", ".join(DATA_SETS))
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the data set, see datasets/README.md")
-    parser.add_argument("--size", type=size, help="what every image must measure, 512 or 1120x640 (FFHQ: as needed)")
+    parser.add_argument("--size", type=sides, metavar="WxH", help="of every image, or one side (FFHQ: as needed)")
     parser.add_argument("--quick", action="store_true", help="read headers only")
     parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="threads (default: one per core)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from vqcnir_arch.arguments import not_negative, positive
 from vqcnir_arch.checkpoint import load_prior_network
 from vqcnir_arch.data.codes import write_codes
 from vqcnir_arch.data.face_degradation_dataset import FaceDegradationDataset
@@ -22,9 +23,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("folder", help="folder of aligned faces")
     parser.add_argument("-w", "--weights", required=True, help="checkpoint of the FaceVQGANPrior, ours or published")
     parser.add_argument("-o", "--out", required=True, type=Path, help="file to write, e.g. codes.pth")
-    parser.add_argument("--size", type=int, default=512, help="side of the faces, gt_size of the training (512)")
+    parser.add_argument("--size", type=positive, default=512, help="side of the faces, gt_size of the training (512)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that read images (2)")
+    parser.add_argument("--workers", type=not_negative, default=2, help="processes that read images (2)")
     given = parser.parse_args(arguments)
 
     device = choose_device(given.device)

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
+from vqcnir_arch.arguments import positive
 from vqcnir_arch.data.files import read_image, size
-from vqcnir_arch.data.preparation import add_source, positive, source_images, written_whole
+from vqcnir_arch.data.preparation import add_source, source_images, written_whole
 from vqcnir_arch.errors import UserError
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from vqcnir_arch.arguments import not_negative
 from vqcnir_arch.data.files import existing_folder, find_images, parse_options
 from vqcnir_arch.data.manifest import Manifest, Plan
 from vqcnir_arch.data.recipes import RECIPES, Recipe, find_recipe
@@ -67,10 +68,12 @@ def argument_parser(recipe: Recipe | None) -> argparse.ArgumentParser:
     parser.add_argument("sharp_dir", metavar="SHARP_DIR", help="folder of sharp photographs, nested to any depth")
     parser.add_argument("out_dir", metavar="OUT_DIR", help="folder for the pairs; one that was begun is gone on with")
     parser.add_argument("--recipe", metavar="NAME", help="how a photograph becomes a pair")
-    parser.add_argument("--seed", type=count, default=0, help="decides every draw (default: 0)")
-    parser.add_argument("--pairs-per-image", type=count, default=1, help="pairs of each photograph (default: 1)")
+    parser.add_argument("--seed", type=not_negative, default=0, help="decides every draw (default: 0)")
+    parser.add_argument("--pairs-per-image", type=not_negative, default=1, help="pairs of each photograph (default: 1)")
     parser.add_argument("--split", choices=["train", "test"], default="train", help="folder of LOL-Blur's layout")
-    parser.add_argument("--workers", type=count, default=os.cpu_count(), help="processes (default: one per core)")
+    parser.add_argument(
+        "--workers", type=not_negative, default=os.cpu_count(), help="processes (default: one per core)"
+    )
     parser.add_argument("--remake", metavar="MANIFEST", help="make the pairs of this manifest again, byte for byte")
     if recipe is not None:
         group = parser.add_argument_group("settings of the recipe (two numbers are the ends of a range, ~ is none)")
@@ -84,13 +87,6 @@ def argument_parser(recipe: Recipe | None) -> argparse.ArgumentParser:
                 help=f"{field.description} (default: {shown(field.default)})".replace("%", "%%"),
             )
     return parser
-
-
-def count(text: str) -> int:
-    """Read a whole number that is not negative."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number, got '{text}'")
-    return int(text)
 
 
 def value(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""The recipe: draw everything that decides a pair, then make its five images from that and the photograph alone."""
+"""The recipe: the five images of a pair, from what was drawn and the photograph alone."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ import cv2
 import numpy as np
 from basicsr.data.degradations import bivariate_generalized_Gaussian
 
-from vqcnir_arch.data.night_blur.darkening import (
-    CURVE_ITERATIONS,
-    SATURATED,
-    apply_curve,
-    curve_amount,
-    lightness,
-    smooth_field,
-)
-from vqcnir_arch.data.night_blur.lights import GAMMA, PointLight, encode, lamp_level, point_lights, unclipped_light
+from vqcnir_arch.data.night_blur.darkening import SATURATED, apply_curve, curve_amount, lightness, smooth_field
+from vqcnir_arch.data.night_blur.drawing import draw
+from vqcnir_arch.data.night_blur.lights import GAMMA, encode, lamp_level, point_lights, unclipped_light
 from vqcnir_arch.data.night_blur.motion import (
     Layer,
     blend_masks,
@@ -28,14 +22,8 @@ from vqcnir_arch.data.night_blur.motion import (
     path_kernel,
     rigid_kernels,
 )
-from vqcnir_arch.data.night_blur.sensor import log_uniform, read_noise, sensor_noise, to_uint8
-from vqcnir_arch.data.night_blur.settings import (
-    DefocusDraws,
-    LayerDraws,
-    NightBlurDraws,
-    NightBlurRecipe,
-    RealNightRecipe,
-)
+from vqcnir_arch.data.night_blur.sensor import sensor_noise, to_uint8
+from vqcnir_arch.data.night_blur.settings import DefocusDraws, NightBlurDraws, NightBlurRecipe, RealNightRecipe
 from vqcnir_arch.data.operations import jpeg
 from vqcnir_arch.errors import UserError
 
@@ -73,83 +61,6 @@ def make_with(
     """Draw, prepare the photograph, and make the pair."""
     draws = draw(rng, settings, jpeg_source)
     return render(prepare(image, draws), draws), draws.model_dump(mode="json")
-
-
-def draw(rng: np.random.Generator, settings: NightBlurRecipe, jpeg_source: bool = False) -> NightBlurDraws:
-    """Draw everything that decides a pair, whatever the photograph.
-
-    Args:
-        rng: source of every draw.
-        settings: the ranges.
-        jpeg_source: whether the photograph was a JPEG file, whose blocks are to be shrunk away.
-    """
-
-    def seed() -> int:
-        return int(rng.integers(2**63))
-
-    def uniform(bounds: tuple[float, float]) -> float:
-        return float(rng.uniform(*bounds))
-
-    def count(bounds: tuple[int, int]) -> int:
-        return int(rng.integers(bounds[0], bounds[1] + 1))
-
-    shrink = uniform(settings.jpeg_shrink)
-    moves = rng.random() >= settings.no_motion
-    lights = tuple(
-        PointLight(
-            x=rng.random(),
-            y=rng.random(),
-            radius=uniform(settings.light_radius),
-            temperature=uniform(settings.light_temperature),
-            power=uniform(settings.light_power),
-        )
-        for _ in range(count(settings.lights))
-    )
-    layer = None
-    if rng.random() < settings.moving_layer and moves:
-        layer = LayerDraws(
-            centre=(uniform((0.2, 0.8)), uniform((0.2, 0.8))),
-            radii=(uniform((0.1, 0.3)), uniform((0.1, 0.3))),
-            max_length=uniform(settings.max_length),
-            anxiety=log_uniform(rng, settings.anxiety),
-            path_seed=seed(),
-        )
-    defocus = None
-    if rng.random() < settings.defocus:
-        defocus = DefocusDraws(
-            size=2 * count((1, 4)) + 1,
-            sigma=(uniform(settings.defocus_sigma), uniform(settings.defocus_sigma)),
-            angle=uniform((-np.pi, np.pi)),
-            beta=uniform(settings.defocus_beta),
-        )
-    shot = log_uniform(rng, settings.shot)
-    quality = count(settings.jpeg_quality)
-    return NightBlurDraws(
-        max_side=settings.max_side,
-        shrink=shrink if jpeg_source else 1.0,
-        brightness=uniform(settings.brightness),
-        exposure=log_uniform(rng, settings.exposure),
-        variation=settings.variation,
-        variation_grid=settings.variation_grid,
-        variation_seed=seed(),
-        jitter=tuple(1 + settings.jitter * rng.uniform(-1, 1, CURVE_ITERATIONS)),
-        unclip=uniform(settings.unclip),
-        lamp_share=settings.lamp_share,
-        lights=lights,
-        max_length=uniform(settings.max_length) * moves,
-        anxiety=log_uniform(rng, settings.anxiety),
-        roll=uniform((-settings.roll, settings.roll)) * moves,
-        path_seed=seed(),
-        control_psfs=count(settings.control_psfs),
-        control_turn=uniform((0, 2 * np.pi)),
-        layer=layer,
-        defocus=defocus,
-        shot=shot,
-        read=read_noise(rng, shot),
-        demosaic=uniform(settings.demosaic),
-        noise_seed=seed(),
-        jpeg_quality=quality if rng.random() < settings.jpeg else None,
-    )
 
 
 def prepare(image: np.ndarray, draws: NightBlurDraws, smallest: int = 1) -> np.ndarray:

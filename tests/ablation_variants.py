@@ -1,0 +1,112 @@
+"""VQCNIR's quantizers, enhancers and fusions at a small size, alone and as variants of the tiny network."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from conftest import TINY_OPTIONS
+
+from vqcnir_arch.models import VQRestorationModel
+
+SHALLOW = {"depth": 1, "num_heads": 4}
+QUANTIZERS = {
+    "NearestCode": {"type": "NearestCode"},
+    "SinCA": {"type": "SinCA", **SHALLOW},
+    "CrossAttention": {"type": "CrossAttention", **SHALLOW},
+    "SelfAttention": {"type": "SelfAttention", **SHALLOW},
+    "CodePrediction": {"type": "CodePrediction", **SHALLOW},
+    "VectorRegression": {"type": "VectorRegression"},
+}
+MORE_QUANTIZERS = {
+    "SinCA one head": {"type": "SinCA", "depth": 2, "num_heads": 1, "expansion": 2.0, "fusion": "none"},
+    "CodePrediction SelfAttention": {"type": "CodePrediction", "attention": "SelfAttention", **SHALLOW},
+    "VectorRegression softmax": {"type": "VectorRegression", "weights": "softmax", "head": "conv", "hidden": 24},
+}
+ENHANCERS = {
+    "AIEM": {"type": "AIEM", "depth": 1},
+    "ResBlock": {"type": "ResBlock", "depth": 1},
+    "NAFBlock": {"type": "NAFBlock", "depth": 1},
+    "SwinBlock": {"type": "SwinBlock", "depth": 2, "window": 2, "num_heads": 2},
+    "none": {"type": "none"},
+}
+FUSIONS = {
+    "DBCA": {"type": "DBCA", "heads": [2, 2, 1, 1], "offset_groups": 2},
+    "Add": {"type": "Add"},
+    "Concat": {"type": "Concat"},
+    "SKFF": {"type": "SKFF", "reduction": 1},
+    "CrossAttention": {"type": "CrossAttention", "heads": [2, 2, 1, 1]},
+    "none": {"type": "none"},
+}
+MORE_FUSIONS = {
+    "DBCA paper attention": {"type": "DBCA", "attention": "paper", "offset_groups": 2},
+    "DBCA paper offset": {"type": "DBCA", "heads": [2, 2, 1, 1], "offset": "paper", "offset_groups": 2},
+    "DBCA as printed": {"type": "DBCA", "attention": "paper", "offset": "paper", "offset_groups": 2},
+    "CrossAttention paper": {"type": "CrossAttention", "attention": "paper"},
+}
+VARIANTS = {
+    **{f"quantizer {name}": {"quantizer": block} for name, block in {**QUANTIZERS, **MORE_QUANTIZERS}.items()},
+    **{f"enhancer {name}": {"enhancer": block} for name, block in ENHANCERS.items()},
+    **{f"fusion {name}": {"fusion": block} for name, block in {**FUSIONS, **MORE_FUSIONS}.items()},
+    "upsample bilinear": {"upsample": "bilinear"},
+}
+SMALL = {"channels": [8, 8, 16, 32], "norm_groups": 4, "res_blocks": 1}
+
+
+def small(make_tiny, randomize=True, quantizer="NearestCode", enhancer="AIEM", fusion="DBCA", **options):
+    blocks = {
+        "quantizer": {**QUANTIZERS, **MORE_QUANTIZERS}[quantizer],
+        "enhancer": ENHANCERS[enhancer],
+        "fusion": {**FUSIONS, **MORE_FUSIONS}[fusion],
+    }
+    return make_tiny("VQCNIR", randomize, **SMALL, **blocks, **options)
+
+
+def losses_for(quantizer: str) -> dict:
+    losses = {"pixel_opt": {"type": "L1Loss"}, "alignment_opt": {"type": "CodeAlignmentLoss"}}
+    if quantizer == "CodePrediction":
+        losses["token_opt"] = {"type": "TokenCrossEntropyLoss"}
+    elif quantizer != "NearestCode":
+        losses["matching_opt"] = {"type": "FeatureMatchingLoss"}
+    return losses
+
+
+@pytest.fixture
+def make_model(make_tiny, tmp_path):
+    """Return a function that builds a `VQRestorationModel` for a variant of the tiny VQCNIR, and its first batch."""
+    torch.save({"params": make_tiny("VQGANPrior").state_dict()}, tmp_path / "prior.pth")
+
+    def make(network: dict, train: dict | None = None):
+        network = {"type": "VQCNIR", **copy.deepcopy({**TINY_OPTIONS["VQCNIR"], **network})}
+        network.update(prior=str(tmp_path / "prior.pth"), freeze_prior=True)
+        kind = network.get("quantizer", {}).get("type", "NearestCode")
+        options = {
+            "is_train": True,
+            "num_gpu": 0,
+            "dist": False,
+            "scale": 1,
+            "network_g": network,
+            "path": {"models": str(tmp_path), "training_states": str(tmp_path)},
+            "logger": {"print_freq": 1, "save_checkpoint_freq": 1, "use_tb_logger": False},
+            "train": {
+                "total_iter": 10,
+                "optim_g": {"type": "Adam", "lr": 1e-3},
+                "scheduler": {"type": "MultiStepLR", "milestones": [5], "gamma": 0.5},
+                **(train or losses_for(kind)),
+            },
+        }
+        model = VQRestorationModel(options)
+        model.feed_data({"lq": torch.rand(2, 3, 16, 24), "gt": torch.rand(2, 3, 16, 24)})
+        return model
+
+    return make
+
+
+def bf16_error(module, *inputs):
+    """Return the rms difference between bf16 autocast and float32, in standard deviations of the float32 output."""
+    with torch.no_grad():
+        expected = module(*inputs)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            low = module(*inputs)
+    return ((low.float() - expected).square().mean().sqrt() / expected.std()).item()

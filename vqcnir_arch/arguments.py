@@ -1,0 +1,42 @@
+"""Types of flags for argparse, which says what they refuse in one line: the flag, what is expected, the value."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 on.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    return _whole(text, 1)
+
+
+def not_negative(text: str) -> int:
+    """Read a whole number from 0 on.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    return _whole(text, 0)
+
+
+def sides(text: str) -> tuple[int, int]:
+    """Read two sides in pixels, `1120x640`, or one for a square, `512`; which comes first, the flag says.
+
+    Raises:
+        ArgumentTypeError: it is something else, or a side is 0.
+    """
+    match = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text.lower(), re.ASCII)
+    if not match:
+        raise ArgumentTypeError(f"expected two sides such as 1120x640, or one for a square, got '{text}'")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise ArgumentTypeError(f"expected a whole number from {least} on, got '{text}'")
+    return int(text)

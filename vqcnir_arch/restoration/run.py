@@ -1,0 +1,188 @@
+"""One run of `vqcnir restore`: photographs in batches, whole or in strips, then videos."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.attention_time import announcement
+from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned
+from vqcnir_arch.restoration.inference import restore, restore_tensor
+from vqcnir_arch.restoration.inputs import Task
+from vqcnir_arch.restoration.photo import Photo, format_of, read_photo, resized, write_photo
+from vqcnir_arch.restoration.strips.network import is_supported, parts
+from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
+from vqcnir_arch.restoration.video import restore_video
+from vqcnir_arch.whole_files import make_folder
+
+
+class Run:
+    """Restores files; one that fails is said and counted, the others go on."""
+
+    bar: tqdm
+
+    def __init__(self, net: VQNetwork, settings: argparse.Namespace, faces: FaceRestorer | None) -> None:
+        self.net, self.settings, self.faces = net, settings, faces
+        self.failed: list[Task] = []
+        self.said: set[tuple[int, int]] = set()
+
+    def restore_all(self, tasks: Sequence[Task]) -> None:
+        """Restore photographs in batches of equal size, videos one by one."""
+        for group in self.groups([task for task in tasks if not task.is_video]):
+            self.photos(group)
+            self.bar.update(len(group))
+        for task in tasks:
+            if task.is_video:
+                with self.counted(task):
+                    self.video(task)
+                self.bar.update()
+
+    @contextmanager
+    def counted(self, task: Task) -> Iterator[None]:
+        """Say and count what the user can mend, and go on."""
+        try:
+            yield
+        except UserError as error:
+            self.fail(task, str(error))
+        except (RuntimeError, MemoryError) as error:
+            self.fail_for_memory([task], error)
+
+    def fail(self, task: Task, message: str) -> None:
+        """Say and count that a file failed."""
+        self.failed.append(task)
+        tqdm.write(f"vqcnir: error: {message}", file=sys.stderr)
+
+    def fail_for_memory(self, tasks: Sequence[Task], error: BaseException) -> None:
+        """Say and count that files failed because memory ran out; any other error goes on."""
+        if not is_out_of_memory(error):
+            raise error
+        for task in tasks:
+            self.fail(task, f"image '{task.source}' needs more memory than there is")
+
+    def groups(self, tasks: Sequence[Task]) -> Iterator[list[tuple[Task, Photo]]]:
+        """Read photographs and yield neighbours of equal size together."""
+        group: list[tuple[Task, Photo]] = []
+        for task in tasks:
+            photo = None
+            with self.counted(task):
+                format_of(task.target)  # before minutes go by
+                read = read_photo(task.source, self.settings.max_megapixels)
+                if self.faces is None:
+                    check_aligned(self.net, task.source, read.rgb)
+                photo = read
+            if photo is None:
+                self.bar.update()
+                continue
+            if group and (len(group) == self.settings.batch or group[0][1].rgb.shape != photo.rgb.shape):
+                yield group
+                group = []
+            group.append((task, photo))
+        if group:
+            yield group
+
+    def photos(self, group: list[tuple[Task, Photo]]) -> None:
+        """Restore and write photographs of one size; those that are too large together one by one, then in strips."""
+        if self.faces is not None:
+            for task, photo in group:
+                with self.counted(task):
+                    self.write(task, photo, self.faces(photo.rgb, task.source))
+            return
+        try:
+            images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
+            self.say_time(*images.shape[2:])
+            restored = self.whole(images)
+        except (RuntimeError, MemoryError) as error:
+            self.fail_for_memory([task for task, _ in group], error)
+            return
+        if restored is None and len(group) > 1:
+            for entry in group:
+                self.photos([entry])
+            return
+        for i, (task, photo) in enumerate(group):
+            with self.counted(task):
+                image = self.strips(task, images) if restored is None else restored[i]
+                self.write(task, photo, image.permute(1, 2, 0).numpy())
+
+    def say_time(self, height: int, width: int) -> None:
+        """Say how long an image takes where that grows faster than its size; once for each size."""
+        if (height, width) not in self.said:
+            self.said.add((height, width))
+            line = announcement(self.net, height, width)
+            if line is not None:
+                tqdm.write(line, file=sys.stderr)
+
+    def whole(self, images: torch.Tensor) -> torch.Tensor | None:
+        """Restore images at once; None where they are too large for that."""
+        tile, on_cpu = self.settings.tile, next(self.net.parameters()).device.type == "cpu"
+        if tile not in ("auto", "off"):
+            return None
+        too_large = on_cpu and is_supported(self.net) and not fits_whole(self.net, images, self.settings.memory * GB)
+        if tile == "auto" and too_large:
+            return None
+        try:
+            return restore_tensor(self.net, images, self.settings.precision)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            tqdm.write(f"memory ran out for {len(images)} of {images.shape[3]} x {images.shape[2]}", file=sys.stderr)
+            return None
+
+    def strips(self, task: Task, image: torch.Tensor) -> torch.Tensor:
+        """Restore one image in strips, on the CPU and in float32."""
+        if self.settings.tile == "off" or not is_supported(self.net):
+            size = f"{image.shape[3]} x {image.shape[2]}"
+            raise UserError(f"image '{task.source}' ({size}) needs more memory than there is")
+        device = next(self.net.parameters()).device
+        rows = self.settings.tile if isinstance(self.settings.tile, int) else None
+        with tqdm(
+            desc=task.source.name, total=parts(self.net), unit="part", leave=False, disable=self.bar.disable
+        ) as bar:
+            try:
+                result = restore_within(
+                    self.net.cpu(),
+                    image,
+                    self.settings.memory * GB,
+                    rows,
+                    Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
+                    announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
+                    progress=bar.update,
+                )
+            except UserError as error:
+                raise UserError(f"image '{task.source}' cannot be restored: {error}") from error
+            finally:
+                self.net.to(device)
+        if result.near_ties:
+            positions = result.indices.numel()
+            tqdm.write(
+                f"{task.source}: {result.near_ties} of {positions} codes were near ties: rounding may choose others",
+                file=sys.stderr,
+            )
+        return result.image[0].clamp(0, 1)
+
+    def write(self, task: Task, photo: Photo, image: np.ndarray) -> None:
+        """Write a restored image as its photograph was, and the comparison."""
+        make_folder(task.target.parent)
+        if self.settings.compare:
+            pair = np.concatenate((resized(photo.rgb, image), image), axis=1)
+            write_photo(task.target.with_name(f"{task.target.stem}_compare.png"), Photo(pair, icc=photo.icc))
+        write_photo(task.target, photo.with_colours(image))
+
+    def video(self, task: Task) -> None:
+        """Restore a video."""
+        make_folder(task.target.parent)
+        with tqdm(desc=task.source.name, unit="frame", leave=False, disable=self.bar.disable) as bar:
+
+            def frame(image: np.ndarray) -> np.ndarray:
+                bar.update()
+                return restore(self.net, image, self.settings.precision)
+
+            restore_video(task.source, task.target, frame)
