@@ -37,7 +37,7 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
         [B, C', H, W]. H is H₀, or where only some rows are wanted, theirs, with offsets that count from the first of x.
     """
     batch, channels = x.shape[:2]
-    height, width = offset.shape[-2:]
+    width = offset.shape[-1]
     groups = mask.shape[1] // TAPS
     x = x.reshape(batch * groups, channels // groups, *x.shape[-2:])
     if torch.compiler.is_compiling():
@@ -45,8 +45,8 @@ def deform_conv2d_grid_sample(x: Tensor, offset: Tensor, mask: Tensor, weight: T
     has_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in (x, offset, mask, weight))
     rows = max(1, COLUMN_BYTES // (x.element_size() * TAPS * batch * channels * width))
     parts = []
-    for first in range(0, height, rows):
-        arguments = (x, offset[:, :, first : first + rows], mask[:, :, first : first + rows], weight, bias, first)
+    for i, of_rows in enumerate(zip(offset.split(rows, dim=2), mask.split(rows, dim=2), strict=True)):
+        arguments = (x, *of_rows, weight, bias, i * rows)
         if has_gradient:
             parts.append(checkpoint(deformed_rows, *arguments, use_reentrant=False, preserve_rng_state=False))
         else:
