@@ -130,7 +130,7 @@ class VQNetwork(nn.Module):
             x = pad_bottom_right(x, self.published_size_multiple, always=True)
         else:
             x = pad_bottom_right(x, self.size_multiple)
-        result = self.compute(fast_layout(x), **keywords)
+        result = self.compute(x if torch.is_grad_enabled() else fast_layout(x), **keywords)
         image, *rest = result if isinstance(result, tuple) else (result,)
         if isinstance(image, Tensor):
             image = crop_bottom_right(image, height * self.scale, width * self.scale)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
+from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import (
@@ -185,7 +186,7 @@ class VQCNIR(VQAutoencoder):
         """Restore night images; with `return_codes` give (image, codes)."""
         enhanced = self.enhancer(self.encoder(x))
         codes = self.quantizer(self.before_quant(enhanced))
-        guide = self.after_quant(codes.output)
+        enhanced, guide = fast_layout(enhanced), fast_layout(self.after_quant(codes.output))
         guides = [guide, *self.generator(guide)]
         image = self.out_conv(guides[-1] + self.decoder(enhanced, guides))
         return (image, codes) if return_codes else image
