@@ -17,6 +17,7 @@ from vqcnir_arch.analysis.probe import Probe
 from vqcnir_arch.analysis.weight_maps import WeightMaps
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.tiling import map_bytes
 
 HOSTS = ["FeMaSR", "AdaCode"]
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
@@ -165,3 +166,9 @@ def test_protocol_bsr(checkpoint, photos, use_hub, lpips_files):
     (report,) = folder.glob("Set_bsr/*.md")
     text = report.read_text(encoding="utf-8")
     assert "PSNR (Y)" in text and "LPIPS" in text
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_memory_is_reckoned_at_the_size_of_the_result(make_tiny, host):
+    image = torch.rand(1, 3, 32, 48)
+    assert map_bytes(make_tiny(host), image) == 4 * TINY_OPTIONS[host]["channels"][0] * 64 * 96

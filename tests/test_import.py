@@ -102,3 +102,10 @@ def test_fork_of_basicsr_is_refused(tmp_path):
     assert result.returncode != 0
     assert "ImportError" in result.stderr.splitlines()[-1]
     assert "a fork shadows it" in result.stderr and str(tmp_path) in result.stderr
+
+
+def test_the_command_as_a_module():
+    code = "import runpy, sys; sys.argv = ['_', 'restor']; runpy.run_module('vqcnir_arch.cli', run_name='__main__')"
+    result = python(code, check=False)
+    assert result.returncode == 2
+    assert result.stderr.strip().endswith("there is no verb 'restor' (did you mean 'restore'?)")

@@ -78,3 +78,7 @@ def dispatch(arguments: Sequence[str]) -> None:
 def main() -> None:
     """Entry point of the `vqcnir` command."""
     exit_with_one_line(lambda: dispatch(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.strips.network import StripResult, check_supported, padded, restore_in_strips
@@ -31,9 +32,9 @@ LEAST = 0.3 * GB
 """With less than this beside the network and the image, strips would be too thin to be of use."""
 
 
-def map_bytes(net: VQCNIR, image: Tensor) -> int:
-    """Return the size of one feature map at the finest level."""
-    return net.options["channels"][0] * image.shape[-2] * image.shape[-1] * BYTES
+def map_bytes(net: VQNetwork, image: Tensor) -> int:
+    """Return the size of one feature map at the finest level, that of the result."""
+    return net.options["channels"][0] * image.shape[-2] * image.shape[-1] * net.scale**2 * BYTES
 
 
 def used_memory() -> int:
@@ -41,7 +42,7 @@ def used_memory() -> int:
     return psutil.Process().memory_info().rss
 
 
-def fits_whole(net: VQCNIR, image: Tensor, limit: float) -> bool:
+def fits_whole(net: VQNetwork, image: Tensor, limit: float) -> bool:
     """Whether a batch of images goes through the network at once within `limit` bytes for the whole process."""
     return used_memory() + image.shape[0] * WHOLE_IMAGE_MAPS * map_bytes(net, image) <= limit
 
