@@ -61,7 +61,7 @@ def double_and_convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
     return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)
 
 
-PIXELS = 4096
+PIXELS = 512
 """How many are added up in the input's own precision."""
 
 
@@ -122,9 +122,10 @@ class ChannelsLastGroupNorm(torch.autograd.Function):
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, deviation = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=LAST)
-        pairs = zip(pixels_of(gradient), pixels_of(x), strict=True)
-        of_bias, of_scale = (torch.stack(sums) for sums in zip(*(sums_of(*pair) for pair in pairs), strict=True))
-        of_weight = (of_scale - mean * of_bias) / deviation
+        images = zip(pixels_of(x), mean, pixels_of(gradient), strict=True)
+        sums = zip(*(gradient_sums(*image) for image in images), strict=True)
+        of_bias, of_scale = (torch.stack(each) for each in sums)
+        of_weight = of_scale / deviation
         # the gradient of the normalised pixels, less its part along their mean and along themselves
         pixels = x.shape[-2] * x.shape[-1]
         by_mean, by_pixel = (over_groups(weight * sums / pixels, ctx.groups) for sums in (of_bias, of_weight))
@@ -135,20 +136,25 @@ class ChannelsLastGroupNorm(torch.autograd.Function):
 
 def mean_and_deviation(pixels: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each channel's group in one image's [N, C] pixels, each [C], float64."""
-    parts = pixels.split(PIXELS)
-    share = torch.tensor([len(part) / len(pixels) for part in parts], dtype=torch.float64)
-    of_parts = (torch.batch_norm_update_stats(part, None, None, 0.0) for part in parts)
-    mean, variance = (torch.stack(numbers).double() for numbers in zip(*of_parts, strict=True))
-    square = over_groups(share @ (variance + mean.square()), groups)
-    mean = over_groups(share @ mean, groups)
+    pivot = pixels[:PIXELS].mean(0)  # squares of what is left of the pixels without it hardly cancel
+    total = square = torch.zeros_like(pivot, dtype=torch.float64)
+    for part in pixels.split(PIXELS):
+        part = part - pivot
+        total, square = total + part.sum(0), square + part.square_().sum(0)
+    total, square = total / len(pixels), square / len(pixels)
+    mean = pivot + total
+    square = over_groups(square - total.square() + mean.square(), groups)
+    mean = over_groups(mean, groups)
     return mean, (square - mean.square()).clamp_min(0).add(eps).sqrt()
 
 
-def sums_of(gradient: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sums of `gradient` and of its product with `pixels`, [N, C] both, over N, each [C], float64."""
-    parts = zip(gradient.split(PIXELS), pixels.split(PIXELS), strict=True)
-    sums = (torch.stack((of.sum(0), (of * values).sum(0))) for of, values in parts)
-    return torch.stack(list(sums)).sum(0, dtype=torch.float64).unbind()
+def gradient_sums(pixels: Tensor, mean: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums over N of `gradient`, [N, C], and of its product with pixels − mean, each [C], float64."""
+    pivot = mean.to(pixels.dtype)
+    total = product = torch.zeros_like(mean)
+    for part, of in zip(pixels.split(PIXELS), gradient.split(PIXELS), strict=True):
+        total, product = total + of.sum(0), product + (part - pivot).mul_(of).sum(0)
+    return total, product - (mean - pivot) * total
 
 
 def over_groups(values: Tensor, groups: int) -> Tensor:
