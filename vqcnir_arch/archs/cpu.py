@@ -61,7 +61,7 @@ def double_and_convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
     return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)
 
 
-PIXELS = 512
+PIXELS = 4096
 """How many are added up in the input's own precision."""
 
 
