@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from vqcnir_arch.data.degradations import (
 )
 from vqcnir_arch.data.degradations.steps import as_float
 from vqcnir_arch.data.files import find_images, read_image
+from vqcnir_arch.measuring import peak_memory
 
 RUNS, IMAGES = 3, 12
 
@@ -41,7 +41,7 @@ def main() -> None:
     for name, degradation, settings in cases:
         rates = [rate(degradation, settings, images, run) for run in range(RUNS)]
         print(f"{name:<20}{statistics.median(rates):6.1f} images/s ({min(rates):.1f} to {max(rates):.1f})")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"peak memory {peak_memory() / 2**20:.0f} MiB")
 
 
 def rate(degradation: object, settings: object, images: list[np.ndarray], seed: int) -> float:

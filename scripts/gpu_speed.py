@@ -26,12 +26,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from paper_size import peak_memory, stage_model, step_seconds, write_stand_ins
+from paper_size import stage_model, step_seconds, write_stand_ins
 from torch import Tensor
 
 from vqcnir_arch.bench import measure
 from vqcnir_arch.bench.subjects import Case, build_network, work_of
-from vqcnir_arch.measuring import seconds
+from vqcnir_arch.measuring import peak_memory, seconds
 
 OPTION_FILE = "options/vqcnir/train_vqcnir_lolblur.yml"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -71,7 +71,7 @@ def time_variant(name: str, folder: Path, known: argparse.Namespace) -> None:
     images = torch.stack((data["lq"], data["gt"]))
     warm_up = WARM_UP if known.device == "cuda" else 1
     median = statistics.median(step_seconds(model, images, known.device, known.steps, warm_up))
-    memory = peak_memory(known.device)
+    memory = peak_memory(torch.device(known.device)) / 1e9
     print(f"| {name} | {1 / median:.2f} | {median:.3f} | {memory:.1f} |", flush=True)
 
 
@@ -151,7 +151,7 @@ def median_seconds(work: Callable[[], Any], known: argparse.Namespace) -> tuple[
     for _ in range(WARM_UP if known.device == "cuda" else 1):
         seconds(work, device)
     taken = [seconds(work, device) for _ in range(known.steps)]
-    return statistics.median(taken), peak_memory(known.device)
+    return statistics.median(taken), peak_memory(device) / 1e9
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,9 +2,9 @@
 
     python scripts/host_costs.py [--size 128] [--hosts FeMaSR AdaCode CodeFormer DAEFR]
 
-Super-resolution: size × size in, ×2. Faces: 512 × 512. One thread, random weights.
-Time is the process's own, median of three after one warm-up, so
-that other jobs on the machine count little; memory is the peak of the process above that before the first image.
+Super-resolution: size × size in, ×2. Faces: 512 × 512. One thread, random weights. Time is the process's own, median of
+three after one warm-up, so that other jobs on the machine count little; memory is the
+peak of the process above that before the first image.
 """
 
 from __future__ import annotations

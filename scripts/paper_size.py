@@ -10,10 +10,9 @@ weights, as time and memory do not depend on them.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from torchvision.models import vgg19
 import vqcnir_arch  # noqa: F401  (registers everything)
 from vqcnir_arch.archs import VQCNIR, VQGANPrior
 from vqcnir_arch.inspection.cost import multiply_adds
+from vqcnir_arch.measuring import peak_memory, seconds
 from vqcnir_arch.options import read_options
 from vqcnir_arch.registry import MODEL_REGISTRY
 
@@ -59,24 +59,13 @@ def stage_model(option_file: str, folder: Path, device: str, **train: Any) -> An
     return MODEL_REGISTRY.get(options["model_type"])(options)
 
 
-def peak_memory(device: str) -> float:
-    """Return the peak memory so far in GB: of the GPU, or of this process."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-
-
 def step_seconds(model: Any, images: Tensor, device: str, steps: int, warm_up: int = 1) -> list[float]:
     """Return the seconds of each step after those that warm up, on the same [2, B, 3, H, W] images."""
-    seconds = []
+    taken = []
     for step in range(1, warm_up + steps + 1):
         model.feed_data({"lq": images[0] * 0.1, "gt": images[1]})
-        start = time.perf_counter()
-        model.optimize_parameters(step)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return seconds[warm_up:]
+        taken.append(seconds(partial(model.optimize_parameters, step), torch.device(device)))
+    return taken[warm_up:]
 
 
 def measure(title: str, option_file: str, folder: Path, device: str, batch: int, steps: int) -> None:
@@ -86,7 +75,7 @@ def measure(title: str, option_file: str, folder: Path, device: str, batch: int,
     median = statistics.median(step_seconds(model, images, device, steps))
     print(
         f"{title}: batch {batch} of {CROP}x{CROP}, {median:.2f} s/step ({1 / median:.2f} steps/s, median of {steps}), "
-        f"peak memory {peak_memory(device):.1f} GB, losses "
+        f"peak memory {peak_memory(torch.device(device)) / 1e9:.1f} GB, losses "
         + ", ".join(f"{k} {float(v):.3g}" for k, v in model.log_dict.items()),
         flush=True,
     )

@@ -58,7 +58,7 @@ def measure_here(name: str, width: int, height: int, repeats: int) -> Row:
     seconds = []
     with torch.no_grad():
         quantizer(features[..., :4, :4])  # libraries load their code at the first use
-        before = peak_memory() / 2**20
+        before = peak_memory()
         for _ in range(repeats):
             started = time.process_time()
             output = quantizer(features).output
@@ -67,7 +67,7 @@ def measure_here(name: str, width: int, height: int, repeats: int) -> Row:
     return {
         "tokens": tokens(width, height),
         "seconds": statistics.median(seconds),
-        "mb": peak_memory() / 2**20 - before,
+        "mb": (peak_memory() - before) / 2**20,
     }
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.inference import restore_tensor
-from vqcnir_arch.restoration.photo import FORMATS, read_photo, write_photo
+from vqcnir_arch.restoration.photo import FORMATS, read_photo, resized, write_photo
 from vqcnir_arch.restoration.strips.network import is_supported
 from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
 from vqcnir_arch.serving.checkpoints import Networks
@@ -94,8 +94,7 @@ class Workshop:
             write_photo(file, photo.with_colours(rgb))
         except UserError as error:
             raise UserError(str(error).replace(str(upload), upload.name).replace(str(self.folder), "")) from error
-        after = picture(rgb)
-        before = picture(photo.rgb).resize(after.size, Image.Resampling.BICUBIC)
+        before, after = picture(resized(photo.rgb, rgb)), picture(rgb)
         size = f"{photo.rgb.shape[1]} x {photo.rgb.shape[0]}"
         return Restored(before, after, file, f"{size} restored by {checkpoint} in {time.monotonic() - start:.1f} s")
 
