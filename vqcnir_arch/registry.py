@@ -32,6 +32,8 @@ __all__ = [
     "QUANTIZER_REGISTRY",
     "build",
     "import_modules",
+    "level_block",
+    "levels_with_defaults",
     "lookup",
     "names",
     "optimizers",
@@ -96,6 +98,39 @@ def with_defaults(registry: Registry, options: dict[str, Any]) -> dict[str, Any]
         return options
     parameters = inspect.signature(lookup(registry, options["type"])).parameters.values()
     return {**{p.name: p.default for p in parameters if p.default is not p.empty}, **options}
+
+
+def options_of(registry: Registry, name: str) -> dict[str, inspect.Parameter]:
+    """Return the parameters of what is registered as `name`; `none` has none."""
+    return {} if name == "none" else dict(inspect.signature(lookup(registry, name)).parameters)
+
+
+def level_block(registry: Registry, block: dict[str, Any], index: int) -> dict[str, Any]:
+    """Return what a `{type: ...}` block whose options may be lists of one value per level says of one level.
+
+    Where `type` itself is a list, an option counts at the levels whose type has it; None stands where one has not.
+    """
+    level = {name: v[index] if isinstance(v, list | tuple) else v for name, v in block.items()}
+    if not isinstance(block["type"], list | tuple):
+        return level
+    elsewhere = {name for kind in block["type"] for name in options_of(registry, kind)}
+    here = {"type", *options_of(registry, level["type"])}
+    return {n: v for n, v in level.items() if n in here or not (n in elsewhere or v is None)}
+
+
+def levels_with_defaults(registry: Registry, block: dict[str, Any], levels: int) -> dict[str, Any]:
+    """Return a `{type: ...}` block of several levels with the defaults of its class, or of each level's, filled in.
+
+    Raises:
+        UserError: a list has not one value per level, or a type is unknown.
+    """
+    for name, value in block.items():
+        if isinstance(value, list | tuple) and len(value) != levels:
+            raise UserError(f"{registry._name}: {name} needs one value for each of {levels} levels, got {list(value)}")
+    if not isinstance(block["type"], list | tuple):
+        return with_defaults(registry, block)
+    each = [with_defaults(registry, level_block(registry, block, i)) for i in range(levels)]
+    return {name: [level.get(name) for level in each] for name in dict.fromkeys(n for level in each for n in level)}
 
 
 def build(registry: Registry, options: dict[str, Any], **arguments: Any) -> Any:

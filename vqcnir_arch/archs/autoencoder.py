@@ -41,9 +41,12 @@ class Encoder(nn.Module):
             for before, after in pairwise(channels)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, finer: list[Tensor] | None = None) -> Tensor:
+        """Encode images; to a list `finer` the features of the levels between are added, coarsest first."""
         x = self.in_conv(x)
-        for stage in self.stages:
+        for i, stage in enumerate(self.stages):
+            if finer is not None and i:
+                finer.insert(0, x)
             x = stage(x)
         return x
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
@@ -11,14 +12,16 @@ from torch import Tensor, nn
 from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
 from vqcnir_arch.archs.cpu import fast_layout
+from vqcnir_arch.archs.illumination import IlluminationCurve
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
-from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import (
     ARCH_REGISTRY,
     ENHANCER_REGISTRY,
     FUSION_REGISTRY,
     QUANTIZER_REGISTRY,
     build,
+    level_block,
+    levels_with_defaults,
     register,
     with_defaults,
 )
@@ -34,6 +37,11 @@ def build_enhancer(options: dict[str, Any], channels: int) -> nn.Sequential:
     return nn.Sequential(*blocks)
 
 
+def level_names(channels: Sequence[int]) -> list[str]:
+    """Return the names of the levels, coarsest first: f8, f4, f2, f1 for four numbers of channels."""
+    return [f"f{2**i}" for i in reversed(range(len(channels)))]
+
+
 class FusionDecoder(nn.Module):
     """Decoder D: restores the night image's own features, at every level fused with those of decoder G.
 
@@ -43,36 +51,47 @@ class FusionDecoder(nn.Module):
             fuses nothing: D's residual blocks take D's feature alone.
         norm_groups: groups of the group norms.
         upsample: `nearest` or `bilinear`.
+        skips: add the encoder's feature of each finer level, and at f1 the image's, to D's.
     """
 
-    def __init__(self, channels: Sequence[int], fusion: dict[str, Any], norm_groups: int, upsample: str) -> None:
+    def __init__(
+        self, channels: Sequence[int], fusion: dict[str, Any], norm_groups: int, upsample: str, skips: bool = False
+    ) -> None:
         super().__init__()
         coarse_to_fine = list(channels)[::-1]
-        self.levels = [f"f{2**i}" for i in reversed(range(len(channels)))]
-        for name, value in fusion.items():
-            if isinstance(value, list | tuple) and len(value) != len(self.levels):
-                levels = ", ".join(self.levels)
-                raise UserError(f"fusion: {name} needs one value per level {levels}, got {list(value)}")
+        self.levels = level_names(channels)
         self.fusions, self.upsamples, self.blocks = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
-        fuses = fusion["type"] != "none"
+        self.skips = nn.ModuleDict()
         coarser = 0
         for i, (level, width) in enumerate(zip(self.levels, coarse_to_fine, strict=True)):
+            options = level_block(FUSION_REGISTRY, fusion, i)
+            fuses = options["type"] != "none"
             if fuses:
-                options = {name: v[i] if isinstance(v, list | tuple) else v for name, v in fusion.items()}
                 self.fusions[level] = build(
                     FUSION_REGISTRY, options, channels=width, coarser_channels=coarser, norm_groups=norm_groups
                 )
             if coarser:
                 self.upsamples[level] = Upsample(coarser, width, upsample)
                 self.blocks[level] = ResidualBlock(2 * width if fuses else width, width, norm_groups)
+            if coarser and skips:
+                self.skips[level] = nn.Conv2d(3, width, 3, padding=1) if level == "f1" else nn.Conv2d(width, width, 1)
             coarser = width
 
-    def forward(self, x: Tensor, guides: list[Tensor]) -> Tensor:
-        """Decode the enhanced feature `x`, [B, C, H/8, W/8], with G's features of all levels, coarsest first."""
+    def forward(self, x: Tensor, guides: Sequence[Tensor | None], skips: Sequence[Tensor] = ()) -> Tensor:
+        """Decode the enhanced feature.
+
+        Args:
+            x: [B, C, H/8, W/8] (f8).
+            guides: G's features of all levels, coarsest first; None where nothing is fused.
+            skips: what `skips` of the constructor adds: the encoder's features of the finer levels, coarsest first,
+                then the image.
+        """
         carry = None
-        for level, guide in zip(self.levels, guides, strict=True):
+        for level, guide, skip in zip_longest(self.levels, guides, [None, *skips]):
             if level in self.upsamples:
                 x = self.upsamples[level](x)
+            if level in self.skips:
+                x = x + self.skips[level](skip)
             if level in self.fusions:
                 x, fused, carry = self.fusions[level](x, guide, carry)
                 x = torch.cat((x, fused), dim=1) if level in self.blocks else fused
@@ -96,7 +115,13 @@ class VQCNIR(VQAutoencoder):
         enhancer: `{type: AIEM | ResBlock | NAFBlock | SwinBlock | none, depth: 12}` with that block's options, for
             AIEM `splits: 4, curve_order: 3`.
         fusion: `{type: DBCA | Add | Concat | SKFF | CrossAttention | none}` with that fusion's options, for DBCA
-            `heads: [4, 4, 2, 1], offset_groups: 4, attention: published | paper, offset: published | paper`.
+            `heads: [4, 4, 2, 1], offset_groups: 4, attention: published | paper, offset: published | paper`. A list has
+            one value per level, coarsest first, also for `type`.
+        illumination: `{iterations: 8, size: 64, width: 16}`, an `IlluminationCurve` through which the image goes before
+            anything else; ours, none by default.
+        skips: D gets the encoder's features and the image beside the enhanced feature; ours.
+        residual: D gives what is to be added to the (brightened) image, through a layer of its own; G reaches the image
+            through the fusions alone, and its levels behind the last fusion are not computed; ours.
         upsample: how D doubles the size, `nearest` as published or `bilinear` as the supplement's table 1 says.
         padding: `exact` pads to the next multiple of 8; `published` always to the next multiple of 64 (in eval mode).
         prior: checkpoint of a `VQGANPrior` (ours or a published one) to start from.
@@ -145,6 +170,9 @@ class VQCNIR(VQAutoencoder):
         enhancer: dict[str, Any] | None = None,
         fusion: dict[str, Any] | None = None,
         upsample: Literal["nearest", "bilinear"] = "nearest",
+        illumination: dict[str, Any] | None = None,
+        skips: bool = False,
+        residual: bool = False,
         padding: str = "exact",
         prior: str | None = None,
         freeze_prior: bool | None = None,
@@ -156,9 +184,21 @@ class VQCNIR(VQAutoencoder):
         built_quantizer = build(QUANTIZER_REGISTRY, quantizer, codebook_size=codebook_size, code_dim=code_dim)
         self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups)
         self.enhancer = build_enhancer(enhancer, channels[-1])
-        self.decoder = FusionDecoder(channels, fusion, norm_groups, upsample)
+        self.decoder = FusionDecoder(channels, fusion, norm_groups, upsample, skips)
+        self.illumination = IlluminationCurve(**illumination) if illumination is not None else None
+        self.residual_conv = None
+        if residual:
+            self.residual_conv = nn.Conv2d(channels[0], 3, 3, padding=1)
+            nn.init.zeros_(self.residual_conv.weight)  # a fresh network gives the (brightened) image as it is
+            nn.init.zeros_(self.residual_conv.bias)
 
         self.start_from_prior(prior, freeze_prior)
+        if residual:
+            self.out_conv.requires_grad_(False)  # takes no part but in `decode_indices`
+            unused = [stage for level, stage in zip(self.decoder.levels[1:], self.generator, strict=True)
+                      if not self.uses_guide(level)]  # fmt: skip
+            for stage in unused:
+                stage.requires_grad_(False)
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +211,7 @@ class VQCNIR(VQAutoencoder):
         return {
             **options,
             "enhancer": with_defaults(ENHANCER_REGISTRY, enhancer),
-            "fusion": with_defaults(FUSION_REGISTRY, fusion),
+            "fusion": levels_with_defaults(FUSION_REGISTRY, fusion, len(options["channels"])),
         }
 
     def big_blocks(self) -> list[nn.Module]:
@@ -182,13 +222,33 @@ class VQCNIR(VQAutoencoder):
     def code_parts(self) -> list[nn.Module]:
         return [*super().code_parts(), self.enhancer]
 
-    def compute(self, x: Tensor, return_codes: bool = False) -> Any:
-        """Restore night images; with `return_codes` give (image, codes)."""
-        enhanced = self.enhancer(self.encoder(x))
+    def uses_guide(self, level: str) -> bool:
+        """Whether G's features of a level, or of a finer one, are wanted."""
+        finer = self.decoder.levels[self.decoder.levels.index(level) :]
+        return self.residual_conv is None or any(name in self.decoder.fusions for name in finer)
+
+    def compute(self, x: Tensor, return_codes: bool = False, small: Tensor | None = None) -> Any:
+        """Restore night images; with `return_codes` give (image, codes).
+
+        Args:
+            x: [B, 3, H, W], H and W multiples of `size_multiple`.
+            return_codes: give the codes, too.
+            small: thumbnails of the whole images where `x` are crops of them, for the illumination curve.
+        """
+        if self.illumination is not None:
+            x = self.illumination(x, small)
+        skips: list[Tensor] = []
+        enhanced = self.enhancer(self.encoder(x, skips) if len(self.decoder.skips) else self.encoder(x))
         codes = self.quantizer(self.before_quant(enhanced))
         enhanced, guide = fast_layout(enhanced), fast_layout(self.after_quant(codes.output))
-        guides = [guide, *self.generator(guide)]
-        image = self.out_conv(guides[-1] + self.decoder(enhanced, guides))
+        guides: list[Tensor | None] = [guide]
+        for level, stage in zip(self.decoder.levels[1:], self.generator, strict=True):
+            guides.append(stage(guides[-1]) if self.uses_guide(level) else None)
+        restored = self.decoder(enhanced, guides, [*skips, x])
+        if self.residual_conv is not None:
+            image = x + self.residual_conv(restored)
+        else:
+            image = self.out_conv(guides[-1] + restored)
         return (image, codes) if return_codes else image
 
     @classmethod

@@ -19,6 +19,7 @@ from vqcnir_arch.registry import (
     FUSION_REGISTRY,
     QUANTIZER_REGISTRY,
     Registry,
+    level_block,
     lookup,
 )
 
@@ -116,8 +117,16 @@ def check_levels(
     findings: list[str], registry: Registry, block: dict[str, Any], where: str, decided: tuple[str, ...]
 ) -> None:
     """Check a block whose options may be lists of one value per level or codebook: the type holds for each of them."""
-    for i in range(max((len(v) for v in block.values() if isinstance(v, list)), default=1)):
-        level = {k: v[min(i, len(v) - 1)] if isinstance(v, list) and v else v for k, v in block.items()}
+    levels = max((len(v) for v in block.values() if isinstance(v, list)), default=1)
+    padded = {k: [*v, *v[-1:] * (levels - len(v))] if isinstance(v, list) and v else v for k, v in block.items()}
+    for i in range(levels):
+        try:
+            level = level_block(registry, padded, i)
+        except (UserError, LookupError) as error:
+            findings.append(f"{where}: {error}")
+            return
+        if level == {"type": "none"}:
+            continue
         found: list[str] = []
         check_block(found, registry, level, where, decided)
         if found:

@@ -1,0 +1,78 @@
+"""One brightness curve for the whole image, chosen by a look at all of it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqcnir_arch.errors import UserError
+
+LUMA = (0.299, 0.587, 0.114)
+DARKEST = 1e-3
+"""Luma below which the gain is that of this luma: what is black stays black."""
+
+
+def thumbnail(x: Tensor, size: int) -> Tensor:
+    """Return [B, 3, size, size] of [B, 3, H, W] images, each value the mean of what it covers: free of noise."""
+    return F.adaptive_avg_pool2d(x, size)
+
+
+class IlluminationCurve(nn.Module):
+    """Brighten images by one curve each, VQCNIR's eq. 6 on the luma of the image instead of on features.
+
+    All channels of a pixel get the gain of its luma, so that the hue stays. How much light a scene had, a crop does not
+    show: the curve comes from a thumbnail of the whole image. Ours; Zero-DCE estimates such curves per pixel.
+
+    Args:
+        iterations: n of eq. 6; one of them at most doubles what is dark.
+        size: side of the thumbnail in pixels, a multiple of 16.
+        width: channels of the first convolution.
+    """
+
+    def __init__(self, iterations: int = 8, size: int = 64, width: int = 16) -> None:
+        super().__init__()
+        if iterations < 1 or size < 16 or size % 16:
+            raise UserError(
+                f"illumination: needs iterations from 1 and a size that 16 divides, got {iterations}, {size}"
+            )
+        self.size = size
+        widths = (9, width, 2 * width, 4 * width, 4 * width)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU())
+            for before, after in pairwise(widths)
+        )
+        seen = sum(widths[1:])
+        self.head = nn.Sequential(nn.Linear(seen, 4 * width), nn.SiLU(), nn.Linear(4 * width, iterations))
+        nn.init.zeros_(self.head[2].weight)  # a fresh curve changes nothing
+        nn.init.zeros_(self.head[2].bias)
+
+    def coefficients(self, small: Tensor) -> Tensor:
+        """Return the curve's maps A_1..A_n, one number each in [-1, 1]: [B, 3, size, size] to [B, n]."""
+        root = small.clamp(0, 1).sqrt()
+        x = torch.cat((small, root, root.sqrt()), dim=1)  # roots: what is dark differs as well
+        means = []
+        for stage in self.stages:
+            x = stage(x)
+            means.append(x.mean(dim=(2, 3)))
+        return torch.tanh(self.head(torch.cat(means, dim=1)))
+
+    def apply_curve(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """Brighten [B, 3, H, W] by [B, n] coefficients; every pixel by itself."""
+        red, green, blue = (weight * channel for weight, channel in zip(LUMA, x.split(1, dim=1), strict=True))
+        luma = (red + green + blue).clamp(DARKEST, 1)
+        y = luma
+        for a in coefficients[:, :, None, None, None].unbind(1):
+            y = y + a * y * (1 - y)  # eq. 6
+        return x * (y / luma)
+
+    def forward(self, x: Tensor, small: Tensor | None = None) -> Tensor:
+        """Brighten images.
+
+        Args:
+            x: [B, 3, H, W], whole images or parts of them.
+            small: thumbnails of the whole images, [B, 3, size, size]; None: `x` are whole images.
+        """
+        return self.apply_curve(x, self.coefficients(thumbnail(x, self.size) if small is None else small))
