@@ -118,7 +118,7 @@ def level_block(registry: Registry, block: dict[str, Any], index: int) -> dict[s
     return {n: v for n, v in level.items() if n in here or not (n in elsewhere or v is None)}
 
 
-def levels_with_defaults(registry: Registry, block: dict[str, Any], levels: int) -> dict[str, Any]:
+def levels_with_defaults(registry: Registry, block: dict[str, Any], levels: list[str]) -> dict[str, Any]:
     """Return a `{type: ...}` block of several levels with the defaults of its class, or of each level's, filled in.
 
     Raises:
@@ -126,10 +126,12 @@ def levels_with_defaults(registry: Registry, block: dict[str, Any], levels: int)
     """
     for name, value in block.items():
         if isinstance(value, list | tuple) and len(value) != levels:
-            raise UserError(f"{registry._name}: {name} needs one value for each of {levels} levels, got {list(value)}")
+            raise UserError(
+                f"{registry._name}: {name} needs one value per level {', '.join(levels)}, got {list(value)}"
+            )
     if not isinstance(block["type"], list | tuple):
         return with_defaults(registry, block)
-    each = [with_defaults(registry, level_block(registry, block, i)) for i in range(levels)]
+    each = [with_defaults(registry, level_block(registry, block, i)) for i in range(len(levels))]
     return {name: [level.get(name) for level in each] for name in dict.fromkeys(n for level in each for n in level)}
 
 

@@ -211,7 +211,7 @@ class VQCNIR(VQAutoencoder):
         return {
             **options,
             "enhancer": with_defaults(ENHANCER_REGISTRY, enhancer),
-            "fusion": levels_with_defaults(FUSION_REGISTRY, fusion, len(options["channels"])),
+            "fusion": levels_with_defaults(FUSION_REGISTRY, fusion, level_names(options["channels"])),
         }
 
     def big_blocks(self) -> list[nn.Module]:
