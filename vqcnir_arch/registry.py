@@ -125,7 +125,7 @@ def levels_with_defaults(registry: Registry, block: dict[str, Any], levels: list
         UserError: a list has not one value per level, or a type is unknown.
     """
     for name, value in block.items():
-        if isinstance(value, list | tuple) and len(value) != levels:
+        if isinstance(value, list | tuple) and len(value) != len(levels):
             raise UserError(
                 f"{registry._name}: {name} needs one value per level {', '.join(levels)}, got {list(value)}"
             )
