@@ -18,7 +18,7 @@ from vqcnir_arch.losses import (
     SemanticGuidedLoss,
     VGG19PerceptualLoss,
 )
-from vqcnir_arch.losses.vgg import FILE_NAME, VGG19Features, layer_names
+from vqcnir_arch.losses.vgg import FILE_NAME, VGGFeatures, layer_names
 from vqcnir_arch.registry import LOSS_REGISTRY, build
 
 
@@ -122,7 +122,7 @@ def test_features_are_torchvisions(vgg19, vgg19_file):
     for hook in hooks:
         hook.remove()
     layers = ["conv1_2", "relu1_2", "pool2", "conv3_4", "relu4_4", "relu5_4"]
-    ours = VGG19Features(layers, str(vgg19_file))
+    ours = VGGFeatures(layers, str(vgg19_file))
     result = ours(x)
     assert set(result) == set(layers)
     for layer in layers:
@@ -132,14 +132,14 @@ def test_features_are_torchvisions(vgg19, vgg19_file):
 
 
 def test_features_are_frozen_and_no_deeper_than_needed(vgg19_file):
-    net = VGG19Features(["relu1_1", "pool1"], str(vgg19_file))
+    net = VGGFeatures(["relu1_1", "pool1"], str(vgg19_file))
     assert len(net.features) == 5
     assert not any(p.requires_grad for p in net.parameters())
 
 
 def test_building_leaves_the_random_state(vgg19_file):
     before = torch.get_rng_state()
-    VGG19Features(["relu1_1"], str(vgg19_file))
+    VGGFeatures(["relu1_1"], str(vgg19_file))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -154,13 +154,13 @@ def test_layouts_of_the_file(vgg19, tmp_path, layout):
         "wrapped": {"state_dict": own},
     }[layout]
     torch.save(state, tmp_path / "vgg.pth")
-    net = VGG19Features(["relu2_2"], str(tmp_path / "vgg.pth"))
+    net = VGGFeatures(["relu2_2"], str(tmp_path / "vgg.pth"))
     assert torch.equal(net.features[7].weight, vgg19.features[7].weight)
 
 
 def test_missing_file_names_three_places(empty_hub, tmp_path):
     with pytest.raises(UserError) as caught:
-        VGG19Features(["relu4_4"])
+        VGGFeatures(["relu4_4"])
     message = str(caught.value)
     assert "\n" not in message
     assert f"'{empty_hub / 'checkpoints' / FILE_NAME}'" in message
@@ -173,14 +173,14 @@ def test_missing_file_names_three_places(empty_hub, tmp_path):
 def test_found_in_the_usual_places(empty_hub, vgg19, vgg19_file, tmp_path, place):
     (tmp_path / place).mkdir(parents=True)
     os.symlink(vgg19_file, tmp_path / place / FILE_NAME)
-    net = VGG19Features(["relu1_1"])
+    net = VGGFeatures(["relu1_1"])
     assert torch.equal(net.features[0].weight, vgg19.features[0].weight)
 
 
 def test_named_file_that_is_missing(empty_hub, tmp_path):
     (tmp_path / "vgg18.pth").touch()
     with pytest.raises(UserError, match=r"VGG19 weights '.*vgg19.pth' does not exist \(did you mean 'vgg18.pth'\?\)"):
-        VGG19Features(["relu1_1"], str(tmp_path / "vgg19.pth"))
+        VGGFeatures(["relu1_1"], str(tmp_path / "vgg19.pth"))
 
 
 @pytest.mark.parametrize("wrong", ["other names", "other sizes"])
@@ -192,12 +192,12 @@ def test_wrong_file(vgg19, tmp_path, wrong):
         state["features.0.weight"] = torch.zeros(64, 3, 5, 5)
     torch.save(state, tmp_path / "resnet.pth")
     with pytest.raises(UserError, match=r"resnet.pth' is not torchvision's VGG19: features.0.weight is missing or has"):
-        VGG19Features(["relu1_1"], str(tmp_path / "resnet.pth"))
+        VGGFeatures(["relu1_1"], str(tmp_path / "resnet.pth"))
 
 
 def test_unknown_layer(vgg19_file):
     with pytest.raises(UserError, match=r"VGG19 has no layer 'relu4_5' \(did you mean 'relu"):
-        VGG19Features(["relu4_5"], str(vgg19_file))
+        VGGFeatures(["relu4_5"], str(vgg19_file))
 
 
 def test_perceptual_loss(vgg19, vgg19_file):

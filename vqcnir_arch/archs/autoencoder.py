@@ -20,6 +20,13 @@ CHANNELS = (64, 128, 256, 256)
 logger = logging.getLogger("basicsr")
 
 
+def check_channels(channels: Sequence[int]) -> Sequence[int]:
+    """Return `channels`, or raise `UserError` if there is no halving in them."""
+    if len(channels) < 2:
+        raise UserError(f"channels needs an entry for f1 and one per halving, got {list(channels)}")
+    return channels
+
+
 class Encoder(nn.Module):
     """E: image to features at 1/2^n of its size, [B, 3, H, W] to [B, C_n, H/2^n, W/2^n].
 
@@ -116,9 +123,7 @@ class VQAutoencoder(VQNetwork):
         self, channels: list[int], res_blocks: int, norm_groups: int, encoder: Encoder | None = None
     ) -> None:
         """Build E, G and the output layer; `encoder` stands in the place of the prior's E."""
-        if len(channels) < 2:
-            raise UserError(f"channels needs an entry for f1 and one per halving, got {channels}")
-        self.size_multiple = 2 ** (len(channels) - 1)
+        self.size_multiple = 2 ** (len(check_channels(channels)) - 1)
         self.encoder = encoder or Encoder(channels, res_blocks, norm_groups)
         self.generator = Generator(channels, res_blocks, norm_groups)
         self.out_conv = nn.Conv2d(channels[0], 3, 3, padding=1)

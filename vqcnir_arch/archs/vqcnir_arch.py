@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
-from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
+from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options, check_channels
 from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.illumination import IlluminationCurve
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
@@ -211,7 +211,7 @@ class VQCNIR(VQAutoencoder):
         return {
             **options,
             "enhancer": with_defaults(ENHANCER_REGISTRY, enhancer),
-            "fusion": levels_with_defaults(FUSION_REGISTRY, fusion, level_names(options["channels"])),
+            "fusion": levels_with_defaults(FUSION_REGISTRY, fusion, level_names(check_channels(options["channels"]))),
         }
 
     def big_blocks(self) -> list[nn.Module]:

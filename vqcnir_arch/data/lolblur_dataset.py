@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
+from vqcnir_arch.archs.illumination import thumbnail
 from vqcnir_arch.data.crops import CropDataset
 from vqcnir_arch.data.files import check_pairs, existing_folder, log_once_built, size, to_tensor
-from vqcnir_arch.data.storage import StoredOptions, open_images
+from vqcnir_arch.data.storage import Images, JoinedImages, StoredOptions, open_images
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
@@ -17,7 +18,7 @@ from vqcnir_arch.registry import DATASET_REGISTRY, register
 class LOLBlurOptions(StoredOptions):
     """Options of `LOLBlurDataset`."""
 
-    dataroot: str = Field(min_length=1, description="folder with one folder per split")
+    dataroot: str | list[str] = Field(min_length=1, description="folder with one folder per split, or several")
     split: str | None = Field(
         None, description="folder below dataroot; default: train or test, after the phase; '' if there is no such level"
     )
@@ -28,6 +29,11 @@ class LOLBlurOptions(StoredOptions):
     )
     every_nth: PositiveInt = Field(1, description="take only every n-th frame, for a quick validation")
     max_frames: PositiveInt | None = Field(None, description="take only so many frames, after every_nth")
+    thumbnail: PositiveInt | None = Field(
+        None,
+        description="side of the whole input's thumbnail that goes with each crop, `size` of network_g: illumination "
+        "(training)",
+    )
 
 
 @register(DATASET_REGISTRY)
@@ -38,6 +44,7 @@ class LOLBlurDataset(CropDataset):
     stand in a folder's place. A sample holds
 
     * `lq`, `gt`: RGB, [3, H, W], float32 in [0, 1]; in training [3, gt_size, gt_size] and flipped and turned alike;
+    * `lq_small`: with `thumbnail` in training, the whole input's thumbnail, [3, thumbnail, thumbnail];
     * `lq_path`, `gt_path`: the files;
     * `name`: `<video>/<frame>`, unique in the data set.
 
@@ -59,21 +66,34 @@ class LOLBlurDataset(CropDataset):
         if self.is_train and options.gt_folder is None:
             raise UserError(f"{title}: gt_folder is ~: training needs ground truths")
 
-        folder = existing_folder(Path(options.dataroot).expanduser(), f"{title}: dataroot")
-        split = ("train" if self.is_train else "test") if options.split is None else options.split
-        folder = existing_folder(folder / split, f"{title}: split")
-        lq_folder = folder / options.lq_folder
-        self.lq = open_images(lq_folder, options.io_backend, f"{title}: lq_folder")
+        self.folders: dict[str, Path] = {}
+        """First folder of each side, for messages."""
+        self.lq = self.open_side(options.lq_folder, "lq_folder")
         self.gt = None
         if options.gt_folder is not None:
-            gt_folder = folder / options.gt_folder
-            self.gt = open_images(gt_folder, options.io_backend, f"{title}: gt_folder")
-            check_pairs(self.lq.paths, self.gt.paths, f"{title}: '{lq_folder}' and '{gt_folder}'")
+            self.gt = self.open_side(options.gt_folder, "gt_folder")
+            sides = " and ".join(f"'{self.folders[side]}'" for side in ("lq_folder", "gt_folder"))
+            check_pairs(self.lq.paths, self.gt.paths, f"{title}: {sides}")
         self.names = list(self.lq.paths)[:: options.every_nth][: options.max_frames]
         log_once_built(
-            f"{title}: {len(self.names)} of {len(self.lq.paths)} frames of {lq_folder} -> "
+            f"{title}: {len(self.names)} of {len(self.lq.paths)} frames of {self.folders['lq_folder']} -> "
             f"{options.gt_folder or 'no ground truth'}"
         )
+
+    def open_side(self, side: str, option: str) -> Images:
+        """Open the images of one side of the pairs, given by `lq_folder` or `gt_folder`, below every dataroot."""
+        options, title = self.options, self.title
+        split = ("train" if self.is_train else "test") if options.split is None else options.split
+        roots = options.dataroot if isinstance(options.dataroot, list) else [options.dataroot]
+        if len({Path(root).name for root in roots}) < len(roots):
+            raise UserError(f"{title}: dataroot: two folders of the same name in {roots}: names tell frames apart")
+        sources = {}
+        for root in roots:
+            folder = existing_folder(Path(root).expanduser(), f"{title}: dataroot")
+            folder = existing_folder(folder / split, f"{title}: split") / side
+            sources[Path(root).name] = open_images(folder, options.io_backend, f"{title}: {option}")
+            self.folders.setdefault(option, folder)
+        return sources[Path(roots[0]).name] if len(roots) == 1 else JoinedImages(sources)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]
@@ -86,10 +106,14 @@ class LOLBlurDataset(CropDataset):
         gt = self.gt.read(name)
         if lq.shape != gt.shape:
             raise UserError(f"sizes of a pair differ: '{lq_path}' is {size(lq)}, '{gt_path}' is {size(gt)}")
+        small = {}
         if self.is_train:
             self.check_size(gt, gt_path)
+            if self.options.thumbnail is not None:
+                small = {"lq_small": thumbnail(to_tensor(lq), self.options.thumbnail)}
             gt, lq = self.crop(gt, lq)
         return {
+            **small,
             "lq": to_tensor(lq),
             "gt": to_tensor(gt),
             "lq_path": str(lq_path),

@@ -71,6 +71,22 @@ class LmdbImages:
         return decode_image(content, self.paths[name])
 
 
+class JoinedImages:
+    """Images of several folders; names have their folder's name before them.
+
+    Args:
+        sources: images by the name of their folder.
+    """
+
+    def __init__(self, sources: dict[str, Images]) -> None:
+        self.sources = sources
+        self.paths = {f"{root}/{name}": path for root, images in sources.items() for name, path in images.paths.items()}
+
+    def read(self, name: str) -> np.ndarray:
+        root, _, inner = name.partition("/")
+        return self.sources[root].read(inner)
+
+
 def lmdb_path(folder: Path) -> Path:
     """Return where the LMDB of a folder of images lies: beside it, with `.lmdb` after its name."""
     return folder.with_name(f"{folder.resolve().name}.lmdb")

@@ -23,7 +23,7 @@ from vqcnir_arch.options.unchecked import is_own_loss, model_class
 from vqcnir_arch.registry import ARCH_REGISTRY, LOSS_REGISTRY, build, lookup, optimizers
 
 BYTES = 4  # of float32
-IMAGE_LOSSES = ("pixel_opt", "perceptual_opt")
+IMAGE_LOSSES = ("pixel_opt", "ssim_opt", "perceptual_opt")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,13 @@ from vqcnir_arch.losses.codebook_loss import (
     FeatureMatchingLoss,
     TokenCrossEntropyLoss,
 )
-from vqcnir_arch.losses.perceptual_loss import LPIPSLoss, SemanticGuidedLoss, VGG19PerceptualLoss
+from vqcnir_arch.losses.perceptual_loss import (
+    LPIPSLoss,
+    SemanticGuidedLoss,
+    VGG16PerceptualLoss,
+    VGG19PerceptualLoss,
+)
+from vqcnir_arch.losses.ssim_loss import SSIMLoss
 
 __all__ = [
     "AssociationLoss",
@@ -17,7 +23,9 @@ __all__ = [
     "ContrastLoss",
     "FeatureMatchingLoss",
     "LPIPSLoss",
+    "SSIMLoss",
     "SemanticGuidedLoss",
     "TokenCrossEntropyLoss",
+    "VGG16PerceptualLoss",
     "VGG19PerceptualLoss",
 ]

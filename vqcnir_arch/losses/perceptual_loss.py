@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.losses.vgg import VGG19Features
+from vqcnir_arch.losses.vgg import VGGFeatures
 from vqcnir_arch.registry import LOSS_REGISTRY, register
 
 
@@ -29,7 +30,7 @@ class VGG19PerceptualLoss(nn.Module):
         self, layers: Sequence[str] = ("relu4_4",), loss_weight: float = 1.0, weights: str | None = None
     ) -> None:
         super().__init__()
-        self.vgg = VGG19Features(layers, weights)
+        self.vgg = VGGFeatures(layers, weights)
         self.loss_weight = loss_weight
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -37,6 +38,36 @@ class VGG19PerceptualLoss(nn.Module):
         of_prediction, of_target = self.vgg(prediction), self.vgg(target.detach())
         distances = [F.l1_loss(of_prediction[layer], of_target[layer]) for layer in self.vgg.layers]
         return self.loss_weight * sum(distances[1:], start=distances[0])
+
+
+@register(LOSS_REGISTRY)
+class VGG16PerceptualLoss(VGG19PerceptualLoss):
+    """The same with VGG16 (half the arithmetic of VGG19 at these layers), each layer's features in units of their mean.
+
+    Args:
+        layers: VGG16 layers.
+        loss_weight: weight of the loss.
+        weights: path of torchvision's VGG16 weights.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3"),
+        loss_weight: float = 1.0,
+        weights: str | None = None,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.vgg = VGGFeatures(layers, weights, "VGG16")
+        self.loss_weight = loss_weight
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare two batches of RGB images in [0, 1], [B, 3, H, W]."""
+        of_prediction, of_target = self.vgg(prediction), self.vgg(target.detach())
+        distances = [
+            F.l1_loss(of_prediction[layer], of_target[layer]) / of_target[layer].abs().mean().clamp_min(1e-6)
+            for layer in self.vgg.layers
+        ]
+        return self.loss_weight * torch.stack(distances).mean()
 
 
 @register(LOSS_REGISTRY)
@@ -76,7 +107,7 @@ class SemanticGuidedLoss(nn.Module):
 
     def __init__(self, loss_weight: float = 0.1, weights: str | None = None) -> None:
         super().__init__()
-        self.vgg = VGG19Features([self.layer], weights)
+        self.vgg = VGGFeatures([self.layer], weights)
         self.loss_weight = loss_weight
 
     def forward(self, semantic: Tensor, image: Tensor) -> Tensor:

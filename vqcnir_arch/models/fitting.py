@@ -12,7 +12,7 @@ from vqcnir_arch.registry import ARCH_REGISTRY, lookup, names
 class Fitting:
     """Mixin of a model: what it trains, and what in an option file does not fit that."""
 
-    image_losses: tuple[str, ...] = ("pixel_opt", "perceptual_opt", "gan_opt")
+    image_losses: tuple[str, ...] = ("pixel_opt", "ssim_opt", "perceptual_opt", "gan_opt")
     own_losses: tuple[str, ...] = ()
     """Loss blocks of the subclass, beside those on the image."""
     trains_prior = False

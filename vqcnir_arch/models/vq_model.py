@@ -167,7 +167,7 @@ class VQModel(Fitting, SpeedSwitches, SafeTraining, Validation, SRModel):
         BasicSR's PerceptualLoss gives (perceptual, style), either may be None.
         """
         found = {}
-        for block, name in (("pixel_opt", "l_pix"), ("perceptual_opt", "l_percep")):
+        for block, name in (("pixel_opt", "l_pix"), ("ssim_opt", "l_ssim"), ("perceptual_opt", "l_percep")):
             if block in self.losses:
                 loss = self.losses[block](output, target)
                 found[name] = sum(part for part in loss if part is not None) if isinstance(loss, tuple) else loss

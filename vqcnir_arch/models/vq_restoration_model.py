@@ -100,9 +100,12 @@ class VQRestorationModel(VQModel):
             self.losses["matching_opt"].target = next(iter(quantizers.values())).matching_target
 
     def feed_data(self, data: dict[str, Tensor]) -> None:
-        """Take a batch; `lq_large` and `gt_codes` are there where the data set gives them."""
+        """Take a batch; `lq_large`, `lq_small` and `gt_codes` are there where the data set gives them."""
         super().feed_data(data)
         self.lq_large = data["lq_large"].to(self.device) if "lq_large" in data else None
+        if self.is_train and "lq_small" in data:
+            self.lq_small = data["lq_small"].to(self.device)
+            self.batch_names = ("lq", "gt", "lq_small")
         if self.is_train and "gt_codes" in data:
             self.gt_codes = data["gt_codes"].to(self.device)
             self.batch_names = ("lq", "gt", "gt_codes")
@@ -125,6 +128,8 @@ class VQRestorationModel(VQModel):
 
     def generator_forward(self) -> tuple[Tensor | None, Codes | MergedCodes, OrderedDict[str, Tensor]]:
         keywords = self.fidelity if self.with_image else {"decode": False}
+        if "lq_small" in self.batch_names:
+            keywords = {**keywords, "small": self.lq_small}
         output, codes = self.net_g(self.lq, return_codes=True, **keywords)
         if not set(self.own_losses) & set(self.losses):
             return output, codes, OrderedDict()

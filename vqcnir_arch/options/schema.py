@@ -76,7 +76,8 @@ class TrainSection(Section):
         False, description="compute the big blocks of network_g again in the backward pass: less memory, more time"
     )
     pixel_opt: Block | None = Field(None, description="pixel loss, e.g. L1Loss")
-    perceptual_opt: Block | None = Field(None, description="VGG19PerceptualLoss or LPIPSLoss")
+    ssim_opt: Block | None = Field(None, description="SSIMLoss")
+    perceptual_opt: Block | None = Field(None, description="VGG19PerceptualLoss, VGG16PerceptualLoss or LPIPSLoss")
     gan_opt: Block | None = Field(None, description="GANLoss")
 
 

@@ -1,0 +1,53 @@
+"""Structural similarity as a loss."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.layers import at_least_float32
+from vqcnir_arch.registry import LOSS_REGISTRY, register
+
+WINDOW = 11
+SIGMA = 1.5
+C1, C2 = 0.01**2, 0.03**2
+
+
+def gaussian_window() -> Tensor:
+    """Return the Gaussian of Wang et al. (2004), [11], of sum 1."""
+    window = torch.exp(-(torch.arange(WINDOW) - WINDOW // 2).square() / (2 * SIGMA**2))
+    return window / window.sum()
+
+
+def ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean structural similarity of images [B, C, H, W] in [0, 1], H and W at least 11 (Wang et al. 2004).
+
+    Windows lie inside the image, as in the authors' code; channels are averaged.
+    """
+    window = gaussian_window().to(first)
+    maps = torch.stack((first, second, first * first, second * second, first * second)).flatten(0, 2)[:, None]
+    maps = F.conv2d(F.conv2d(maps, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    mean1, mean2, square1, square2, product = maps.unflatten(0, (5, -1))
+    covariance = product - mean1 * mean2
+    variances = square1 - mean1.square() + square2 - mean2.square()
+    luminance = (2 * mean1 * mean2 + C1) / (mean1.square() + mean2.square() + C1)
+    return (luminance * (2 * covariance + C2) / (variances + C2)).mean()
+
+
+@register(LOSS_REGISTRY)
+class SSIMLoss(nn.Module):
+    """1 - SSIM, beside an L1 loss: sharp edges count as much where the exposure is off.
+
+    Args:
+        loss_weight: weight of the loss.
+    """
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare two batches of RGB images in [0, 1], [B, 3, H, W], H and W at least 11."""
+        with torch.autocast(prediction.device.type, enabled=False):
+            return self.loss_weight * (1 - ssim(at_least_float32(prediction), at_least_float32(target.detach())))
