@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqcnir_arch.archs.cpu import plain_operators
@@ -72,7 +73,9 @@ def multiply_adds(work: Callable[[], Any]) -> float:
         operators.deform_conv2d: lambda x, weight, *_, out_shape, **__: 2 * math.prod((*out_shape, *weight[1:])),
         operators._deform_conv2d_backward: lambda grad, x, weight, *_, **__: 4 * math.prod((*grad, *weight[1:])),
     }
-    with plain_operators(), FlopCounterMode(display=False, custom_mapping=deformable) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=deformable)
+    # the counter has no formula for the fused attention of a CPU; its plain form is two matrix products
+    with plain_operators(), sdpa_kernel(SDPBackend.MATH), counter:
         work()
     return counter.get_total_flops() / 2
 
