@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,10 +95,11 @@ def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory,
     """
     train, scale = options["train"], options.get("scale", 1)
     batch //= train.get("grad_accumulation", 1)
-    on_gpu = options["num_gpu"] != 0 and torch.backends.cuda.is_built()
     losses, left_out = build_losses(options)
     shares = {key: state_share(key, train[key]) for key in ("optim_g", "optim_d") if train.get(key)}
-    with fakes(), torch.device("cuda" if on_gpu else "cpu"):
+    # a GPU's operators keep the same tensors as a CPU's own; fake ones of a GPU would need its driver in some versions
+    forms = nullcontext() if options["num_gpu"] == 0 else plain_operators()
+    with fakes(), forms:
         net_g = fake_network(options, "network_g").train()
         if train.get("checkpoint_blocks") and isinstance(net_g, VQNetwork):
             checkpoint_blocks(net_g)
@@ -119,8 +120,7 @@ def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory,
 
         def generator_step() -> list[Tensor]:
             output = net_g(lq)
-            # the losses' weights are real tensors on the CPU
-            values = [losses[key](output.cpu(), gt.cpu()) for key in IMAGE_LOSSES if key in losses]
+            values = [losses[key](output, gt) for key in IMAGE_LOSSES if key in losses]
             return [output, *values] if net_d is None else [output, *values, net_d(output)]
 
         activations = max(activations, section("network_g", saved_for_backward, generator_step))
