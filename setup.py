@@ -15,6 +15,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
+OPTION_FILES = sorted(Path("options").rglob("*.yml"))
 EXPORT = ["onnx>=1.19", "onnxscript", "onnxruntime"]  # for `vqcnir export`
 SERVE = ["gradio>=6"]  # 99 MB with what it needs; for `vqcnir serve`
 REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
@@ -32,12 +33,13 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
-    package_data={"vqcnir_arch.evaluation": ["papers.yml"], "vqcnir_arch.report": ["assets/*"]},
-    # `vqcnir demo` and `vqcnir study` need their option files wherever they are installed
-    data_files=[
-        (f"share/vqcnir/options/{verb}", [str(p) for p in sorted(Path("options", verb).glob("*.yml"))])
-        for verb in ("demo", "study")
-    ],
+    package_data={
+        "vqcnir_arch": ["weights/*.safetensors", "weights/*.md"],
+        "vqcnir_arch.evaluation": ["papers.yml"],
+        "vqcnir_arch.report": ["assets/*"],
+    },
+    # outside a checkout the commands find them below sys.prefix
+    data_files=[(f"share/vqcnir/{file.parent.as_posix()}", [str(file)]) for file in OPTION_FILES],
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
@@ -72,6 +74,7 @@ setup(
             "pytorch-msssim",
             "pytest-xdist",
             "ruff",
+            "setuptools>=70.1",  # the first that builds wheels alone
             *ANALYSIS,
             *EXPORT,
             *REPORT,

@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from pytest import MonkeyPatch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
-from vqcnir_arch.archs import cpu
+from vqcnir_arch.inspection.cost import fakes, multiply_adds
 
 INNER_TOLERANCE = 1e-4
 """Of an inner feature, as a share of its standard deviation."""
@@ -69,11 +67,9 @@ def check_names(net: nn.Module, layout: dict, prefix: str = "") -> None:
 
 def face_gmacs(build: Callable[[], nn.Module], **keywords: Any) -> float:
     """Count the 10^9 multiply-accumulates of restoring one face of 512 x 512 pixels, without memory."""
-    with cpu.plain_operators(), FakeTensorMode(), torch.no_grad():  # a CPU's own forms have fewer
-        net = build().eval()
-        with FlopCounterMode(display=False) as counter:
-            net(torch.rand(1, 3, 512, 512), **keywords)
-    return counter.get_total_flops() / 2e9
+    with fakes(), torch.no_grad():
+        net, image = build().eval(), torch.rand(1, 3, 512, 512)
+        return multiply_adds(lambda: net(image, **keywords)) / 1e9
 
 
 def save_lightning(

@@ -12,7 +12,9 @@ from checkpoint_checks import assert_refused
 from network_facts import NETWORKS
 
 import vqcnir_arch
+from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.tensor_files import PUBLISHED_WEIGHTS
 
 
 def test_missing_file(make_tiny, tmp_path):
@@ -20,6 +22,21 @@ def test_missing_file(make_tiny, tmp_path):
     assert_refused(tmp_path / "net_g_500.pth", r"net_g_500\.pth' does not exist", "did you mean 'net_g_5000.pth'")
     assert_refused(tmp_path / "nowhere" / "a.pth", r"a\.pth' does not exist", "no folder '.*nowhere'")
     assert_refused(tmp_path, "is a folder, expected a file")
+
+
+@pytest.mark.parametrize("path", ["weights/VQCNIR_LOLBlur_G.pth", "VQCNIR_LOLBlur_G.pth"])
+def test_missing_file_says_where_published_ones_are(tmp_path, path):
+    (tmp_path / "holiday.jpg").touch()
+    with pytest.raises(UserError, match=re.escape(PUBLISHED_WEIGHTS)) as caught:
+        vqcnir_arch.load_network(tmp_path / path)
+    assert "holiday" not in str(caught.value)
+
+
+def test_help_says_where_published_files_are(capsys):
+    with pytest.raises(SystemExit):
+        dispatch(["restore", "--help"])
+    text = "".join(capsys.readouterr().out.split())  # it is wrapped
+    assert "".join(PUBLISHED_WEIGHTS.split()) in text
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """`vqcnir inspect`, what cannot be checked, and the generated option reference."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 
 from vqcnir_arch import UserError
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.inspection import inspect_options
-from vqcnir_arch.inspection.cost import saved_for_backward, state_share
+from vqcnir_arch.inspection.cost import fakes, multiply_adds, saved_for_backward, state_share, step_memory
 from vqcnir_arch.options.reference import reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,6 +116,25 @@ def test_saved_bytes_of_a_known_network():
     images = torch.rand(2, 3, 8, 8)
     # a convolution keeps its input: the images, and the first one's output
     assert saved_for_backward(lambda: net(images)) == 4 * (2 * 3 * 8 * 8 + 2 * 4 * 8 * 8)
+
+
+@pytest.mark.parametrize("num_gpu", [0, 1])
+def test_memory_grows_with_the_pixels(num_gpu):
+    """Attention is fused, on a GPU too: its matrix would hold the square of the positions."""
+    network = {"type": "VQCNIR", **SMALL, "quantizer": {"type": "SinCA", "depth": 1}, "enhancer": {"type": "none"}}
+    train = {"optim_g": {"type": "Adam", "lr": 1e-4}, "pixel_opt": {"type": "L1Loss"}}
+    options = {"num_gpu": num_gpu, "model_type": "VQRestorationModel", "network_g": network, "train": train}
+    small, large = (step_memory(options, crop, 1)[0].activations for crop in (256, 512))
+    assert large / small == pytest.approx(4, rel=0.02)
+
+
+@pytest.mark.parametrize("tensors", [fakes, nullcontext])
+def test_products_of_attention_are_counted(tensors):
+    """Whatever kernel torch would choose: queries with keys, and the weights with values."""
+    with tensors():
+        query, key, value = torch.rand(1, 2, 5, 16), torch.rand(1, 2, 7, 16), torch.rand(1, 2, 7, 16)
+        macs = multiply_adds(lambda: F.scaled_dot_product_attention(query, key, value))
+    assert macs == 2 * (5 * 7 * 16) * 2
 
 
 def test_committed_reference_is_the_generated_one():

@@ -13,5 +13,5 @@ from vqcnir_arch.checkpoint import load_network  # noqa: E402
 from vqcnir_arch.errors import UserError  # noqa: E402
 from vqcnir_arch.restoration import restore  # noqa: E402
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["UserError", "__version__", "archs", "data", "load_network", "losses", "metrics", "models", "restore"]

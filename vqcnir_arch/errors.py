@@ -14,10 +14,12 @@ class UserError(ValueError):
     """
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `" (did you mean 'x'?)"` for the closest of `known`, or the list of all of them when none is close."""
+def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """Return `" (did you mean 'x'?)"` for the closest of `known`; if none is close, `otherwise` or the list of all."""
     known = sorted(str(k) for k in known)
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     if close:
         return f" (did you mean '{close[0]}'?)"
+    if otherwise is not None:
+        return otherwise
     return f" (known: {', '.join(known)})" if known else ""

@@ -25,6 +25,12 @@ LIGHTNING_CALLBACKS = (
     "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
 )
 """Classes that Lightning 1.0 writes into a checkpoint as the keys of its callbacks' states (DAEFR's `.ckpt` files)."""
+PUBLISHED_WEIGHTS = (
+    "the authors' VQCNIR is behind the links (Google Drive, BaiduYun) in the README of "
+    "https://github.com/AlexZou14/VQCNIR, which states no licence; its prior, FeMaSR_HRP_model_g.pth, is in the "
+    "releases of https://github.com/chaofengc/FeMaSR, whose licence is CC BY-NC-SA 4.0 (non-commercial)"
+)
+"""Where the weights are that users have read of and look for."""
 logger = logging.getLogger("basicsr")
 
 
@@ -33,15 +39,20 @@ class StandIn:
 
 
 def existing_file(path: str | os.PathLike[str], what: str) -> Path:
-    """Return `path` as an existing file, or raise `UserError` that names the nearest file in its folder."""
+    """Return `path` as an existing file, or raise `UserError` that names the nearest file in its folder.
+
+    For what is called `checkpoint`, it says where the published ones are if no file has a name like it.
+    """
     path = Path(path).expanduser()
     if path.is_file():
         return path
-    if not path.parent.is_dir():
-        raise UserError(f"{what} '{path}' does not exist: there is no folder '{path.parent}'")
     if path.is_dir():
         raise UserError(f"{what} '{path}' is a folder, expected a file")
-    raise UserError(f"{what} '{path}' does not exist{nearest(path.name, (p.name for p in path.parent.iterdir()))}")
+    advice = f"; {PUBLISHED_WEIGHTS}" if what == "checkpoint" else ""
+    if not path.parent.is_dir():
+        raise UserError(f"{what} '{path}' does not exist: there is no folder '{path.parent}'{advice}")
+    beside = (file.name for file in path.parent.iterdir())
+    raise UserError(f"{what} '{path}' does not exist{nearest(path.name, beside, advice or None)}")
 
 
 def is_compressed(path: Path) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqcnir_arch.archs.cpu import plain_operators
@@ -72,7 +73,9 @@ def multiply_adds(work: Callable[[], Any]) -> float:
         operators.deform_conv2d: lambda x, weight, *_, out_shape, **__: 2 * math.prod((*out_shape, *weight[1:])),
         operators._deform_conv2d_backward: lambda grad, x, weight, *_, **__: 4 * math.prod((*grad, *weight[1:])),
     }
-    with plain_operators(), FlopCounterMode(display=False, custom_mapping=deformable) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=deformable)
+    # the counter has no formula for the fused attention of a CPU; its plain form is two matrix products
+    with plain_operators(), sdpa_kernel(SDPBackend.MATH), counter:
         work()
     return counter.get_total_flops() / 2
 
@@ -92,10 +95,11 @@ def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory,
     """
     train, scale = options["train"], options.get("scale", 1)
     batch //= train.get("grad_accumulation", 1)
-    on_gpu = options["num_gpu"] != 0 and torch.backends.cuda.is_built()
     losses, left_out = build_losses(options)
     shares = {key: state_share(key, train[key]) for key in ("optim_g", "optim_d") if train.get(key)}
-    with fakes(), torch.device("cuda" if on_gpu else "cpu"):
+    # a GPU's operators keep the same tensors as a CPU's own; fake ones of a GPU would need its driver in some versions
+    forms = nullcontext() if options["num_gpu"] == 0 else plain_operators()
+    with fakes(), forms:
         net_g = fake_network(options, "network_g").train()
         if train.get("checkpoint_blocks") and isinstance(net_g, VQNetwork):
             checkpoint_blocks(net_g)
@@ -116,8 +120,7 @@ def step_memory(options: dict[str, Any], crop: int, batch: int) -> tuple[Memory,
 
         def generator_step() -> list[Tensor]:
             output = net_g(lq)
-            # the losses' weights are real tensors on the CPU
-            values = [losses[key](output.cpu(), gt.cpu()) for key in IMAGE_LOSSES if key in losses]
+            values = [losses[key](output, gt) for key in IMAGE_LOSSES if key in losses]
             return [output, *values] if net_d is None else [output, *values, net_d(output)]
 
         activations = max(activations, section("network_g", saved_for_backward, generator_step))

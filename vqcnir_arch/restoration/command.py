@@ -19,6 +19,7 @@ from vqcnir_arch.restoration.inputs import find_tasks
 from vqcnir_arch.restoration.photo import FORMATS
 from vqcnir_arch.restoration.run import Run
 from vqcnir_arch.restoration.strips.network import check_supported
+from vqcnir_arch.tensor_files import PUBLISHED_WEIGHTS
 from vqcnir_arch.whole_files import make_folder, remove_leftovers
 
 MOST_FAILURES = 100
@@ -62,7 +63,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="vqcnir restore", description=main.__doc__.splitlines()[0], allow_abbrev=False
     )
     parser.add_argument("inputs", nargs="+", help="files, folders or patterns; photographs or videos")
-    parser.add_argument("-w", "--weights", required=True, help="checkpoint, published or ours")
+    parser.add_argument(
+        "-w", "--weights", required=True, help=f"checkpoint, published or ours; {PUBLISHED_WEIGHTS}"
+    )  # fmt: skip
     parser.add_argument("-o", "--out", required=True, help="folder of the results")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     parser.add_argument(

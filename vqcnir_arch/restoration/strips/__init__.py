@@ -1,0 +1,1 @@
+"""Networks on images that do not fit into memory: every layer in strips."""
