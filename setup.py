@@ -32,7 +32,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
-    package_data={"vqcnir_arch.evaluation": ["papers.yml"], "vqcnir_arch.report": ["assets/*"]},
+    package_data={
+        "vqcnir_arch": ["weights/*"],
+        "vqcnir_arch.evaluation": ["papers.yml"],
+        "vqcnir_arch.report": ["assets/*"],
+    },
     # `vqcnir demo` and `vqcnir study` need their option files wherever they are installed
     data_files=[
         (f"share/vqcnir/options/{verb}", [str(p) for p in sorted(Path("options", verb).glob("*.yml"))])

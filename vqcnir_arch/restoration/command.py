@@ -13,6 +13,7 @@ from vqcnir_arch.archs.padding import PADDING_RULES
 from vqcnir_arch.arguments import positive
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.restoration.faces import FaceRestorer, set_fidelity
 from vqcnir_arch.restoration.inference import PRECISIONS, choose_device
 from vqcnir_arch.restoration.inputs import find_tasks
@@ -62,7 +63,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="vqcnir restore", description=main.__doc__.splitlines()[0], allow_abbrev=False
     )
     parser.add_argument("inputs", nargs="+", help="files, folders or patterns; photographs or videos")
-    parser.add_argument("-w", "--weights", required=True, help="checkpoint, published or ours")
+    parser.add_argument(
+        "-w",
+        "--weights",
+        default=DEFAULT,
+        help=f"checkpoint, published or ours (default: {DEFAULT}, which comes with vqcnir)",
+    )
     parser.add_argument("-o", "--out", required=True, help="folder of the results")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     parser.add_argument(
