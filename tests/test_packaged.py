@@ -36,6 +36,9 @@ def test_every_reader_takes_the_name(shipped, tmp_path, capsys):
 
 
 def test_a_file_of_that_name_comes_first(shipped, make_tiny, tmp_path):
+    (tmp_path / "vqcnir-s").mkdir()
+    assert torch.equal(vqcnir_arch.load_network("vqcnir-s").out_conv.weight, shipped.out_conv.weight)
+    (tmp_path / "vqcnir-s").rmdir()
     other = make_tiny("VQCNIR")
     torch.save(other.state_dict(), tmp_path / "vqcnir-s")
     assert torch.equal(vqcnir_arch.load_network("vqcnir-s").out_conv.weight, other.out_conv.weight)

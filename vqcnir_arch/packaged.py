@@ -26,17 +26,15 @@ def packaged_file(name: str) -> Path:
 
 
 def named_path(given: str | os.PathLike[str]) -> Path:
-    """Return what names a checkpoint as a path: an existing path comes first, then a packaged name.
+    """Return what names a checkpoint as a path: an existing file comes first, then a packaged name.
 
     Raises:
         UserError: a packaged name is misspelt, or its file is missing.
     """
     path, name = Path(given).expanduser(), os.fspath(given)
-    if path.exists():
-        return path
-    if name in NAMES:
+    if name in NAMES and not path.is_file():  # a folder of results may have that name
         return packaged_file(name)
-    if path.name == name and not path.suffix and (meant := closest(name.lower(), NAMES)):
+    if path.name == name and not path.suffix and not path.exists() and (meant := closest(name.lower(), NAMES)):
         raise UserError(
             f"checkpoint '{name}' is neither a file nor a network of this library (did you mean '{meant}'?)"
         )
