@@ -34,7 +34,7 @@ setup(
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["vqcnir_arch", "vqcnir_arch.*"]),
     package_data={
-        "vqcnir_arch": ["weights/*.safetensors", "weights/*.md"],
+        "vqcnir_arch": ["weights/*"],
         "vqcnir_arch.evaluation": ["papers.yml"],
         "vqcnir_arch.report": ["assets/*"],
     },

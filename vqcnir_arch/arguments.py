@@ -36,6 +36,21 @@ def sides(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
+def share(text: str) -> float:
+    """Read a number from 0 to 1.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"expected a number from 0 to 1, got '{text}'")
+    return value
+
+
 def _whole(text: str, least: int) -> int:
     if not (text.isascii() and text.isdecimal()) or int(text) < least:
         raise ArgumentTypeError(f"expected a whole number from {least} on, got '{text}'")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork, decode_options
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.registry import ARCH_REGISTRY
 from vqcnir_arch.tensor_files import read_state_dict
 
@@ -104,14 +105,15 @@ def numbers_in(options: Any) -> list[int]:
 
 
 def load_network(
-    source: str | os.PathLike[str] | Mapping[str, Tensor],
+    source: str | os.PathLike[str] | Mapping[str, Tensor] = DEFAULT,
     device: str | torch.device = "cpu",
     name: str = "the state dict",
 ) -> VQNetwork:
     """Build the network that a checkpoint was made with, load it strictly, and return it in eval mode.
 
     Args:
-        source: path of a published or own checkpoint (EMA weights are taken where there are any), or a state dict.
+        source: path of a published or own checkpoint (EMA weights are taken where there are any), the name of a network
+            that comes with this library, such as the default `vqcnir-s`, or a state dict.
         device: where the network goes.
         name: what errors call a state dict.
 

@@ -23,7 +23,9 @@ VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
     "test": Verb("launch:test", "-opt FILE [--root DIR] [--protocol NAME]", "test by an option file"),
     "evaluate": Verb("evaluation:main", "DIR --protocol NAME [--gt DIR]", "measure results as the papers did"),
-    "restore": Verb("restoration.command:main", "PHOTO ... -w FILE -o DIR", "restore photographs, folders or videos"),
+    "restore": Verb(
+        "restoration.command:main", "PHOTO ... [-w FILE] [-o DIR]", "restore photographs, folders or videos"
+    ),
     "serve": Verb("serving.command:main", "CHECKPOINT ... [--port N]", "open a page to try checkpoints on photos"),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "convert": Verb(

@@ -17,9 +17,14 @@ class UserError(ValueError):
 def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
     """Return `" (did you mean 'x'?)"` for the closest of `known`; if none is close, `otherwise` or the list of all."""
     known = sorted(str(k) for k in known)
-    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    if close:
-        return f" (did you mean '{close[0]}'?)"
+    found = closest(name, known)
+    if found:
+        return f" (did you mean '{found}'?)"
     if otherwise is not None:
         return otherwise
     return f" (known: {', '.join(known)})" if known else ""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` that `name` may be a misspelling of, or None."""
+    return next(iter(difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)), None)

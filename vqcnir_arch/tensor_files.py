@@ -16,6 +16,7 @@ from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.packaged import named_path
 
 WRAPPERS = ("params_ema", "params", "state_dict")
 PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.")
@@ -53,6 +54,11 @@ def existing_file(path: str | os.PathLike[str], what: str) -> Path:
         raise UserError(f"{what} '{path}' does not exist: there is no folder '{path.parent}'{advice}")
     beside = (file.name for file in path.parent.iterdir())
     raise UserError(f"{what} '{path}' does not exist{nearest(path.name, beside, advice or None)}")
+
+
+def checkpoint_file(given: str | os.PathLike[str]) -> Path:
+    """Return the file that a path or the name of a packaged network means, or raise `UserError`."""
+    return existing_file(named_path(given), "checkpoint")
 
 
 def is_compressed(path: Path) -> bool:
@@ -108,14 +114,15 @@ def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) 
     """Read the tensors of a checkpoint, unwrapped and without the prefixes of DDP and torch.compile.
 
     Args:
-        path: a `.pth`, `.pt`, `.ckpt` or `.safetensors` file. Nothing in it is executed (`weights_only`).
+        path: a `.pth`, `.pt`, `.ckpt` or `.safetensors` file, of which nothing is executed (`weights_only`), or the
+            name of a network that comes with this library.
         param_key: which wrapper to take; default: the first of `params_ema`, `params`, `state_dict` that is there,
             else the file's root. A file that has only another of the three is read all the same.
 
     Raises:
         UserError: the file is missing, truncated, or not a checkpoint.
     """
-    tensors, wrapper = unwrapped(load_file(path, "checkpoint"), path, param_key)
+    tensors, wrapper = unwrapped(load_file(checkpoint_file(path), "checkpoint"), path, param_key)
     if param_key and wrapper != param_key:
         logger.info("%s has no '%s': '%s' is used", path, param_key, wrapper or "its root")
     return tensors

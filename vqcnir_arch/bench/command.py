@@ -53,7 +53,9 @@ def main(arguments: Sequence[str]) -> None:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="vqcnir bench", description=main.__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("-w", "--weights", nargs="+", default=[], metavar="FILE", help="checkpoints, published or ours")
+    parser.add_argument(
+        "-w", "--weights", nargs="+", default=[], metavar="FILE", help="checkpoints, published or ours, or vqcnir-s"
+    )
     parser.add_argument("--arch", nargs="+", default=[], metavar="NAME", help="networks with random weights")
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)}, where installed")
     parser.add_argument("--size", nargs="+", type=sides, default=[(512, 512)], metavar="HxW", help="default: 512x512")

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch import packaged
 from vqcnir_arch.archs import DeformConv2d
 from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.network import VQNetwork
@@ -83,10 +84,10 @@ def build_network(name: str, device: torch.device) -> nn.Module:
                 nn.init.normal_(module.conv_offset.weight, std=OFFSET_STD)
     elif name in PEERS:
         net = build_peer(name)
-    elif Path(name).exists() or Path(name).suffix:
+    elif Path(name).exists() or Path(name).suffix or name in packaged.NAMES:
         net = load_network(name)
     else:
-        raise UserError(f"there is no network '{name}'{nearest(name, [*own, *PEERS])}")
+        raise UserError(f"there is no network '{name}'{nearest(name, [*own, *PEERS, *packaged.NAMES])}")
     for prior_module in getattr(net, "prior_modules", ()):
         net.get_submodule(prior_module).requires_grad_(False)  # as stage II trains
     return net.to(device).eval()

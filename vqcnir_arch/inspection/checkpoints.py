@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork
 from vqcnir_arch.checkpoint import load_network
-from vqcnir_arch.tensor_files import WRAPPERS, is_training_state, load_file, unwrapped
+from vqcnir_arch.tensor_files import WRAPPERS, checkpoint_file, is_training_state, load_file, unwrapped
 
 
 def describe_checkpoint(file: str) -> str:
@@ -20,8 +20,9 @@ def describe_checkpoint(file: str) -> str:
     Raises:
         UserError: it is no training state and no checkpoint of this library's networks.
     """
-    content = load_file(file, "checkpoint")
-    return describe_state(file, content) if is_training_state(content) else describe_network(file, content)
+    path = checkpoint_file(file)
+    content = load_file(path, "checkpoint")
+    return describe_state(file, content) if is_training_state(content) else describe_network(file, path, content)
 
 
 def describe_state(file: str, state: Mapping[str, Any]) -> str:
@@ -39,7 +40,7 @@ def describe_state(file: str, state: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def describe_network(file: str, content: Any) -> str:
+def describe_network(file: str, path: Path, content: Any) -> str:
     """Describe a checkpoint of a network."""
     tensors, wrapper = unwrapped(content, file)
     net = load_network(tensors, name=f"checkpoint '{file}'")
@@ -49,7 +50,7 @@ def describe_network(file: str, content: Any) -> str:
     layout = f"in {' and '.join(wrappers)} ({wrapper} is read)" if wrapper else "bare, without a wrapper"
     lines = [
         f"{file}: {type(net).__name__} ({kind}, stage {net.options.get('stage', stage)})",
-        f"  {whose}; {len(tensors)} tensors, {layout}; {Path(file).stat().st_size / 1e6:.1f} MB",
+        f"  {whose}; {len(tensors)} tensors, {layout}; {path.stat().st_size / 1e6:.1f} MB",
         f"  {sum(p.numel() for p in net.parameters()):,} parameters in use",
         *(f"  {line}" for line in dropped(net, tensors)),
         *(f"  {name}: {value}" for name, value in net.options.items()),

@@ -21,7 +21,7 @@ from vqcnir_arch.options.check import find_problems
 from vqcnir_arch.options.sections import mapping
 from vqcnir_arch.options.unchecked import is_own_loss
 from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup, optimizers
-from vqcnir_arch.tensor_files import existing_file, read_state_dict, read_training_state
+from vqcnir_arch.tensor_files import checkpoint_file, read_state_dict, read_training_state
 from vqcnir_arch.training.checkpoints import below
 
 
@@ -137,7 +137,7 @@ class Trial:
         if path is None:
             return
         if net is None:
-            self.attempt(where, existing_file, path, "checkpoint")
+            self.attempt(where, checkpoint_file, path)
             return
         tensors = self.attempt(where, read_state_dict, path, self.path.get(f"param_key_{label}", "params"))
         strict = self.path.get(f"strict_load_{label}", True)

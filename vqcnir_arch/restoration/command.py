@@ -10,16 +10,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vqcnir_arch.archs.padding import PADDING_RULES
-from vqcnir_arch.arguments import positive
+from vqcnir_arch.arguments import positive, share
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.restoration.faces import FaceRestorer, set_fidelity
 from vqcnir_arch.restoration.inference import PRECISIONS, choose_device
 from vqcnir_arch.restoration.inputs import find_tasks
 from vqcnir_arch.restoration.photo import FORMATS
+from vqcnir_arch.restoration.results import maker_line
 from vqcnir_arch.restoration.run import Run
 from vqcnir_arch.restoration.strips.network import check_supported
-from vqcnir_arch.tensor_files import PUBLISHED_WEIGHTS
+from vqcnir_arch.tensor_files import PUBLISHED_WEIGHTS, checkpoint_file
 from vqcnir_arch.whole_files import make_folder, remove_leftovers
 
 MOST_FAILURES = 100
@@ -35,8 +37,9 @@ def main(arguments: Sequence[str]) -> None:
         UserError: nothing could be started: no such input, checkpoint or device.
     """
     known = parse(arguments)
-    out = Path(known.out).expanduser()
-    tasks = find_tasks(known.inputs, out, known.suffix, f".{known.format}" if known.format != "auto" else None)
+    out = Path(known.out).expanduser() if known.out is not None else None
+    ending = f".{known.format}" if known.format != "auto" else None
+    tasks, results = find_tasks(known.inputs, out, known.suffix, ending)
     net = load_network(known.weights, choose_device(known.device))
     if net.is_prior:
         raise UserError(f"checkpoint '{known.weights}' is a prior (stage I): it restores nothing, expected stage II")
@@ -44,17 +47,26 @@ def main(arguments: Sequence[str]) -> None:
     set_fidelity(net, known.fidelity)
     if isinstance(known.tile, int):
         check_supported(net)
-    faces = FaceRestorer(net, known.precision, known.face_weights) if known.faces == "whole" else None
-    make_folder(out)
+    faces = FaceRestorer(net, known.precision, known.face_weights, known.strength) if known.faces == "whole" else None
+    if out is not None:
+        make_folder(out)
     remove_leftovers(*{task.target.parent for task in tasks})
     waiting = [task for task in tasks if not (known.skip_existing and task.target.exists())]
-    run = Run(net, known, faces)
+    run = Run(net, known, faces, maker_line(net, checkpoint_file(known.weights), known.strength))
     with tqdm(total=len(waiting), unit="file", disable=known.quiet) as run.bar:
         run.restore_all(waiting)
     done = len(waiting) - len(run.failed)
-    print(f"{done} restored to {out}, {len(tasks) - len(waiting)} skipped, {len(run.failed)} failed")
+    print(summary(out, done, len(results), len(tasks) - len(waiting), len(run.failed)))
     if run.failed:
         sys.exit(min(len(run.failed), MOST_FAILURES))
+
+
+def summary(out: Path | None, restored: int, results: int, there: int, failed: int) -> str:
+    """Say how many files were restored and where to, were results or had theirs, and failed."""
+    beside = "beside its input" if restored == 1 else "beside their inputs"
+    skipped = [f"{results} result{'s' if results != 1 else ''} skipped"] if results or out is None else []
+    skipped += [f"{there} skipped"] if there or out is not None else []
+    return ", ".join([f"{restored} restored {beside if out is None else f'to {out}'}", *skipped, f"{failed} failed"])
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -64,9 +76,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("inputs", nargs="+", help="files, folders or patterns; photographs or videos")
     parser.add_argument(
-        "-w", "--weights", required=True, help=f"checkpoint, published or ours; {PUBLISHED_WEIGHTS}"
-    )  # fmt: skip
-    parser.add_argument("-o", "--out", required=True, help="folder of the results")
+        "-w",
+        "--weights",
+        default=DEFAULT,
+        help=f"checkpoint, published or ours (default: {DEFAULT}, which comes with vqcnir); {PUBLISHED_WEIGHTS}",
+    )
+    parser.add_argument("-o", "--out", help="folder of the results (default: each beside its input, as NAME_restored)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32",
@@ -87,7 +102,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--memory", type=float, default=4, help="GB that the process may hold on a CPU (default: 4)")
     parser.add_argument("--scratch", help="folder for feature maps that do not fit (default: the system's)")
     parser.add_argument("--format", choices=["auto", *(e[1:] for e in FORMATS)], default="auto", help="of the results")
-    parser.add_argument("--suffix", default="", help="added to the names of the results")
+    parser.add_argument("--suffix", help="added to the names of the results (default: _restored without --out)")
+    parser.add_argument(
+        "--strength", type=share, default=1, help="0 gives the input, 1 the result, a blend between (default: 1)"
+    )
     parser.add_argument("--skip-existing", action="store_true", help="leave results that are there")
     parser.add_argument("--compare", action="store_true", help="also write NAME_compare.png, before beside after")
     parser.add_argument("--max-megapixels", type=float, default=100, help="refuse larger photographs (default: 100)")

@@ -25,12 +25,15 @@ class FaceRestorer:
         net: a network for aligned faces, in eval mode.
         precision: as of `restore_tensor`.
         weights: folder of facexlib's weights; None: facexlib's own.
+        strength: as of `restore`, for the faces.
 
     Raises:
         UserError: the network takes images of any size, or a file of weights is missing.
     """
 
-    def __init__(self, net: VQNetwork, precision: str = "fp32", weights: str | None = None) -> None:
+    def __init__(
+        self, net: VQNetwork, precision: str = "fp32", weights: str | None = None, strength: float = 1
+    ) -> None:
         if net.fixed_size is None:
             raise UserError(f"{type(net).__name__} restores whole photographs by itself: leave '--faces whole' out")
         try:
@@ -45,7 +48,7 @@ class FaceRestorer:
                     f"facexlib's weights are missing: put '{name}' ({address}) at '{folder / name}', or name their "
                     "folder with --face-weights"
                 )
-        self.net, self.precision = net, precision
+        self.net, self.precision, self.strength = net, precision, strength
         self.helper = FaceRestoreHelper(
             1,
             face_size=net.fixed_size,
@@ -67,7 +70,7 @@ class FaceRestorer:
             raise UserError(f"image '{source}' has no face that is found; if it is aligned already, leave --faces out")
         helper.align_warp_face()
         for face in helper.cropped_faces:
-            restored = restore(self.net, np.ascontiguousarray(face[..., ::-1]), self.precision)
+            restored = restore(self.net, np.ascontiguousarray(face[..., ::-1]), self.precision, self.strength)
             helper.add_restored_face(np.ascontiguousarray(restored[..., ::-1]))
         helper.get_inverse_affine()
         return helper.paste_faces_to_input_image()[..., ::-1].astype(np.float32) / 255

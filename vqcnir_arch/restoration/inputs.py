@@ -9,8 +9,13 @@ from typing import NamedTuple
 
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.restoration.photo import FORMATS
+from vqcnir_arch.restoration.results import is_result
+from vqcnir_arch.restoration.video import VIDEO_ENDINGS, is_video
 
-VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
+BESIDE_SUFFIX = "_restored"
+"""Added to the names of results that are written beside their inputs."""
+BESIDE_ENDING = {".bmp": ".png"}
+"""Formats that cannot say that a file is a result, and what is written instead."""
 
 
 class Task(NamedTuple):
@@ -21,33 +26,50 @@ class Task(NamedTuple):
 
     @property
     def is_video(self) -> bool:
-        return self.source.suffix.lower() in VIDEO_ENDINGS
+        return is_video(self.source)
 
 
-def find_tasks(inputs: Sequence[str], out: Path, suffix: str = "", ending: str | None = None) -> list[Task]:
+def find_tasks(
+    inputs: Sequence[str], out: Path | None = None, suffix: str | None = None, ending: str | None = None
+) -> tuple[list[Task], set[Path]]:
     """List the photographs and videos behind file names, folders and glob patterns.
+
+    Files that are results are no tasks, whatever their names.
 
     Args:
         inputs: files, folders (read with all folders below them) or patterns such as `night/**/*.jpg`.
-        out: folder of the results; what stands below a folder keeps its place in it.
-        suffix: added to the names of the results.
+        out: folder of the results; what stands below a folder keeps its place in it. None: each beside its source.
+        suffix: added to the names of the results; default: `_restored` beside their sources, else nothing.
         ending: of the resulting photographs, such as `.png`; None keeps each file's own.
+
+    Returns:
+        The tasks, and the results of earlier runs among the inputs.
 
     Raises:
         UserError: an input does not exist, is no file or holds no image, or two results would be the same file, or a
-            result its own source.
+            result its own source, or beside its source a file that is no result.
     """
     tasks: dict[Path, Task] = {}
+    results: set[Path] = set()
+    if suffix is None:
+        suffix = BESIDE_SUFFIX if out is None else ""
     for given in inputs:
         for path, place in expand(given):
-            kept = ending is None or path.suffix.lower() in VIDEO_ENDINGS
-            target = out / place.with_name(f"{place.stem}{suffix}{place.suffix if kept else ending}")
+            if is_result(path):
+                results.add(path)
+                continue
+            kept = ending is None or is_video(path)
+            place = path if out is None else out / place
+            own = BESIDE_ENDING.get(place.suffix.lower(), place.suffix) if out is None else place.suffix
+            target = place.with_name(f"{place.stem}{suffix}{own if kept else ending}")
             if target in tasks and tasks[target].source != path:
                 raise UserError(f"'{tasks[target].source}' and '{path}' would both be written to '{target}'")
             if target.resolve() == path.resolve():
                 raise UserError(f"'{path}' would be overwritten by its result: choose another --out or a --suffix")
+            if out is None and target.exists() and not is_result(target):
+                raise UserError(f"'{target}' is no result of vqcnir and stays as it is: choose an --out or a --suffix")
             tasks[target] = Task(path, target)
-    return list(tasks.values())
+    return list(tasks.values()), results
 
 
 def expand(given: str) -> list[tuple[Path, Path]]:

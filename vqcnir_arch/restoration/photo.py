@@ -38,6 +38,9 @@ TIFF_TAGS = {
     *(ExifTags.Base[name] for name in ("XResolution", "YResolution", "ResolutionUnit", "ExifOffset", "GPSInfo")),
 }
 """What is kept of a TIFF file's tags: most others say how its pixels are stored, which the result's are not."""
+PROCESSED_BY = ExifTags.Base.ProcessingSoftware
+"""Tag of a result's line (`results`); cameras and editors leave it alone, and so does the result the camera's tags."""
+ASCII = 2  # TIFF's type of text
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
@@ -212,17 +215,24 @@ def encode_shallow(pixels: np.ndarray, photo: Photo, file_format: str) -> bytes:
 
 
 def encode_deep(pixels: np.ndarray, photo: Photo, file_format: str) -> bytes:
-    """Return [H, W, 1-4] uint16 as a PNG or TIFF file with its profile."""
+    """Return [H, W, 1-4] uint16 as a PNG file with profile and EXIF, or a TIFF file with its profile."""
+    exif = Image.Exif()
+    exif.load(photo.exif or b"")
     if file_format == "TIFF":
         buffer = io.BytesIO()
         colours = "minisblack" if pixels.shape[2] < 3 else "rgb"
         extra = ["unassalpha"] if pixels.shape[2] in (2, 4) else None
         squeezed = pixels[..., 0] if pixels.shape[2] == 1 else pixels
-        tifffile.imwrite(buffer, squeezed, photometric=colours, extrasamples=extra, iccprofile=photo.icc)
+        tags = [(PROCESSED_BY, ASCII, 0, exif[PROCESSED_BY], True)] if PROCESSED_BY in exif else []
+        tifffile.imwrite(
+            buffer, squeezed, photometric=colours, extrasamples=extra, iccprofile=photo.icc, extratags=tags
+        )
         return buffer.getvalue()
     if pixels.shape[2] == 2:  # OpenCV has no grey with alpha
         pixels = pixels[..., [0, 0, 0, 1]]
     bgr = np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]] if pixels.shape[2] > 1 else pixels)
-    kinds, blocks = ([cv2.IMAGE_METADATA_ICCP], [np.frombuffer(photo.icc, np.uint8)]) if photo.icc else ([], [])
-    _, content = cv2.imencodeWithMetadata(".png", bgr, kinds, blocks)
+    block = photo.exif and photo.exif.removeprefix(b"Exif\0\0")  # JPEG's beginning
+    metadata = {cv2.IMAGE_METADATA_ICCP: photo.icc, cv2.IMAGE_METADATA_EXIF: block}
+    kept = {kind: np.frombuffer(content, np.uint8) for kind, content in metadata.items() if content}
+    _, content = cv2.imencodeWithMetadata(".png", bgr, list(kept), list(kept.values()))
     return content.tobytes()

@@ -16,9 +16,10 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.attention_time import announcement
 from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned
-from vqcnir_arch.restoration.inference import restore, restore_tensor
+from vqcnir_arch.restoration.inference import blended, restore, restore_tensor
 from vqcnir_arch.restoration.inputs import Task
 from vqcnir_arch.restoration.photo import Photo, format_of, read_photo, resized, write_photo
+from vqcnir_arch.restoration.results import as_result
 from vqcnir_arch.restoration.strips.network import is_supported, parts
 from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
 from vqcnir_arch.restoration.video import restore_video
@@ -26,12 +27,19 @@ from vqcnir_arch.whole_files import make_folder
 
 
 class Run:
-    """Restores files; one that fails is said and counted, the others go on."""
+    """Restores files; one that fails is said and counted, the others go on.
+
+    Args:
+        net: the network, in eval mode.
+        settings: the command's options.
+        faces: what restores whole photographs with a network for aligned faces.
+        maker: the line that the results carry.
+    """
 
     bar: tqdm
 
-    def __init__(self, net: VQNetwork, settings: argparse.Namespace, faces: FaceRestorer | None) -> None:
-        self.net, self.settings, self.faces = net, settings, faces
+    def __init__(self, net: VQNetwork, settings: argparse.Namespace, faces: FaceRestorer | None, maker: str) -> None:
+        self.net, self.settings, self.faces, self.maker = net, settings, faces, maker
         self.failed: list[Task] = []
         self.said: set[tuple[int, int]] = set()
 
@@ -129,7 +137,7 @@ class Run:
         if tile == "auto" and too_large:
             return None
         try:
-            return restore_tensor(self.net, images, self.settings.precision)
+            return restore_tensor(self.net, images, self.settings.precision, self.settings.strength)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -166,15 +174,18 @@ class Run:
                 f"{task.source}: {result.near_ties} of {positions} codes were near ties: rounding may choose others",
                 file=sys.stderr,
             )
-        return result.image[0].clamp(0, 1)
+        return blended(image, result.image.clamp(0, 1), self.settings.strength)[0]
 
     def write(self, task: Task, photo: Photo, image: np.ndarray) -> None:
         """Write a restored image as its photograph was, and the comparison."""
         make_folder(task.target.parent)
         if self.settings.compare:
             pair = np.concatenate((resized(photo.rgb, image), image), axis=1)
-            write_photo(task.target.with_name(f"{task.target.stem}_compare.png"), Photo(pair, icc=photo.icc))
-        write_photo(task.target, photo.with_colours(image))
+            write_photo(
+                task.target.with_name(f"{task.target.stem}_compare.png"),
+                as_result(Photo(pair, icc=photo.icc), pair, self.maker),
+            )
+        write_photo(task.target, as_result(photo, image, self.maker))
 
     def video(self, task: Task) -> None:
         """Restore a video."""
@@ -183,6 +194,6 @@ class Run:
 
             def frame(image: np.ndarray) -> np.ndarray:
                 bar.update()
-                return restore(self.net, image, self.settings.precision)
+                return restore(self.net, image, self.settings.precision, self.settings.strength)
 
-            restore_video(task.source, task.target, frame)
+            restore_video(task.source, task.target, frame, self.maker)

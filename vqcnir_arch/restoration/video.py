@@ -10,14 +10,26 @@ import numpy as np
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.whole_files import whole_file
 
+VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
+COMMENT = "comment"
+"""Entry of a container's metadata for a result's line."""
 
-def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np.ndarray]) -> int:
+
+def is_video(path: Path) -> bool:
+    """Whether a file's ending is that of a video."""
+    return path.suffix.lower() in VIDEO_ENDINGS
+
+
+def restore_video(
+    source: Path, target: Path, restore: Callable[[np.ndarray], np.ndarray], comment: str | None = None
+) -> int:
     """Restore every frame of a video's first video stream; sound is copied.
 
     Args:
         source: video.
         target: video to write, H.264.
         restore: frame [H, W, 3] uint8 RGB to the restored one.
+        comment: what the new file's metadata says of it.
 
     Returns:
         The number of frames.
@@ -36,6 +48,8 @@ def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np
                 raise UserError(f"video '{source}' has no picture")
             pictures, sound = reader.streams.video[0], next(iter(reader.streams.audio), None)
             with av.open(file, "w", format=container(target)) as writer:
+                if comment is not None:
+                    writer.metadata[COMMENT] = comment
                 output = writer.add_stream("libx264", rate=pictures.average_rate, options={"crf": "17"})
                 output.pix_fmt = "yuv420p"
                 copied = writer.add_stream_from_template(sound) if sound else None
@@ -61,6 +75,19 @@ def restore_video(source: Path, target: Path, restore: Callable[[np.ndarray], np
     except av.FFmpegError as error:
         raise UserError(f"video '{source}' cannot be restored: {error.strerror}") from error
     return frames
+
+
+def video_comment(path: Path) -> str:
+    """Return the comment in a video's metadata; empty where there is none, the file is broken or PyAV is missing."""
+    try:
+        import av
+    except ImportError:  # `restore_video` says so
+        return ""
+    try:
+        with av.open(str(path)) as reader:
+            return {name.lower(): text for name, text in reader.metadata.items()}.get(COMMENT, "")
+    except av.FFmpegError:  # a broken file is refused when it is restored
+        return ""
 
 
 def container(path: Path) -> str:

@@ -11,7 +11,7 @@ import torch
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.tensor_files import existing_file
+from vqcnir_arch.tensor_files import checkpoint_file
 
 ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors")
 
@@ -37,8 +37,9 @@ def find_checkpoints(given: Sequence[str]) -> dict[str, Path]:
     for text in given:
         path = Path(text).expanduser()
         if not path.is_dir():
-            restoration_network(existing_file(path, "checkpoint"), torch.device("cpu"))
-            found.append(path.resolve())
+            file = checkpoint_file(text)
+            restoration_network(file, torch.device("cpu"))
+            found.append(file.resolve())
             continue
         usable = []
         for file in sorted(file for file in path.iterdir() if file.suffix in ENDINGS):
