@@ -10,7 +10,8 @@ from torchvision.ops import deform_conv2d
 
 from vqcnir_arch import restore
 from vqcnir_arch.archs import deform_conv
-from vqcnir_arch.archs.cpu import DilatedDepthwiseConv2d, GroupNorm, double_and_convolve, plain_operators
+from vqcnir_arch.archs.cpu import GroupNorm, double_and_convolve, plain_operators
+from vqcnir_arch.archs.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d
 from vqcnir_arch.restoration.inference import precision_of
 
 SIZES = [(1, 1), (2, 5), (7, 6), (9, 12)]
@@ -47,15 +48,37 @@ class Doubling(nn.Module):
         return double_and_convolve(x, self.conv)
 
 
-@pytest.mark.parametrize("dilation", [2, 3])
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (5, 1), (7, 1), (7, 2), (7, 3)])
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_dilation_by_subsampled_images(size, dilation):
-    conv = DilatedDepthwiseConv2d(4, 7, dilation).double()
+def test_depthwise_convolution(size, kernel, dilation):
+    if dilation == 1:
+        conv = DepthwiseConv2d(4, kernel).double()
+    else:
+        conv = DilatedDepthwiseConv2d(4, kernel, dilation).double()
+    padding = dilation * (kernel // 2)
 
-    def reference(x):
-        return F.conv2d(x, conv.weight, conv.bias, padding=3 * dilation, dilation=dilation, groups=4)
+    def ours(x, weight, bias):
+        return torch.func.functional_call(conv, {"weight": weight, "bias": bias}, (x,))
 
-    compare_with_gradients(conv, reference, torch.randn(2, 4, *size))
+    def reference(x, weight, bias):
+        return F.conv2d(x, weight, bias, padding=padding, dilation=dilation, groups=4)
+
+    compare_with_gradients(ours, reference, torch.randn(2, 4, *size), conv.weight.detach(), conv.bias.detach())
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_depthwise_gradients_in_float32(layout):
+    """In float32 a CPU has other kernels than in float64."""
+    conv = DilatedDepthwiseConv2d(16, 7, 3)
+    x = torch.randn(2, 16, 20, 23).contiguous(memory_format=layout).requires_grad_()
+    inputs = (x, conv.weight, conv.bias)
+    output = conv(x)
+    weights = torch.randn_like(output)
+    ours = torch.autograd.grad(output, inputs, weights)
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    reference = F.conv2d(*exact, padding=9, dilation=3, groups=16)
+    for gradient, expected in zip(ours, torch.autograd.grad(reference, exact, weights.double()), strict=True):
+        torch.testing.assert_close(gradient.double(), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.cpu import DilatedDepthwiseConv2d
+from vqcnir_arch.archs.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d
 from vqcnir_arch.archs.layers import LayerNorm2d
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ENHANCER_REGISTRY, register
@@ -23,7 +25,7 @@ class LargeKernelAttention(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.local = nn.Conv2d(in_channels, in_channels, 5, padding=2, groups=in_channels)
+        self.local = DepthwiseConv2d(in_channels, 5)
         self.dilated = DilatedDepthwiseConv2d(in_channels, 7, dilation=3)
         self.project = nn.Conv2d(in_channels, out_channels, 1)
 
@@ -58,15 +60,32 @@ class IMAConv(nn.Module):
         self.conv = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(splits))
 
     def forward(self, x: Tensor) -> Tensor:
+        return side_by_side(self.conv, self.brighten(x))
+
+    def brighten(self, x: Tensor) -> Tensor:
+        """Clamp features to [0, 1], where the curve keeps them (outside it would run away), and apply it."""
         splits = x.chunk(len(self.conv), dim=1)
-        enhanced = []
-        for i, (split, curve, conv) in enumerate(zip(splits, self.curve, self.conv, strict=True)):
-            complement = torch.cat(splits[:i] + splits[i + 1 :], dim=1)
-            y = split.clamp(0, 1)  # the curve keeps [0, 1] in [0, 1]; outside it would run away
-            for a in curve(complement).split(1, dim=1):
-                y = y + a * y * (1 - y)  # eq. 6; each map is used once (the printed index A_{n-1} is a slip)
-            enhanced.append(conv(y))
-        return torch.cat(enhanced, dim=1)
+        complements = [other for split in splits for other in splits if other is not split]
+        maps = self.maps(torch.cat(complements, dim=1)).unflatten(1, (len(splits), 1, -1))
+        y = x.clamp(0, 1).unflatten(1, (len(splits), -1))
+        for a in maps.unbind(3):
+            # eq. 6, y + a·y(1 − y); each map is used once (the printed index A_{n-1} is a slip)
+            y = torch.addcmul(y, a, torch.addcmul(y, y, y, value=-1))
+        return y.flatten(1, 2)
+
+    def maps(self, complements: Tensor) -> Tensor:
+        """Return A_1..A_n of all splits, [B, S·n, H, W], from the complements of all."""
+        x = complements
+        for layer, *others in zip(*self.curve, strict=True):
+            x = side_by_side((layer, *others), x) if isinstance(layer, nn.Conv2d) else layer(x)
+        return x
+
+
+def side_by_side(convolutions: Iterable[nn.Conv2d], x: Tensor) -> Tensor:
+    """Apply equal convolutions, each to its own channels, as one with groups: many small ones cost more."""
+    convolutions = list(convolutions)
+    weight, bias = (torch.cat([getattr(conv, name) for conv in convolutions]) for name in ("weight", "bias"))
+    return F.conv2d(x, weight, bias, padding=convolutions[0].padding, groups=len(convolutions))
 
 
 @register(ENHANCER_REGISTRY)

@@ -65,32 +65,6 @@ PIXELS = 4096
 """How many are added up in the input's own precision."""
 
 
-class DilatedDepthwiseConv2d(nn.Conv2d):
-    """Depth-wise convolution of stride 1 that keeps the size, with a dilation.
-
-    A CPU has no fast kernel for the dilation: it is done as an ordinary convolution of each of dilation² subsampled
-    images.
-    """
-
-    def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
-        padding = dilation * (kernel_size // 2)
-        super().__init__(channels, channels, kernel_size, padding=padding, dilation=dilation, groups=channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not is_fast(x):
-            return super().forward(x)
-        step = self.dilation[0]
-        batch, channels, height, width = x.shape
-        x = F.pad(x, (0, -width % step, 0, -height % step))  # zeros, as beyond the border
-        rows, columns = x.shape[-2] // step, x.shape[-1] // step
-        x = x.permute(0, 2, 3, 1).reshape(batch, rows, step, columns, step, channels)
-        x = x.permute(0, 2, 4, 1, 3, 5).reshape(-1, rows, columns, channels).permute(0, 3, 1, 2)
-        x = F.conv2d(x, self.weight, self.bias, padding=self.kernel_size[0] // 2, groups=channels)
-        x = x.permute(0, 2, 3, 1).reshape(batch, step, step, rows, columns, channels)
-        x = x.permute(0, 3, 1, 4, 2, 5).reshape(batch, rows * step, columns * step, channels)
-        return x.permute(0, 3, 1, 2)[..., :height, :width]
-
-
 class GroupNorm(nn.GroupNorm):
     """Group norm that is as accurate in channels_last format as in the other.
 
