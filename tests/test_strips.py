@@ -65,13 +65,39 @@ VARIANTS = {
     "no fusion": {"fusion": {"type": "none"}},
     "bilinear": {"upsample": "bilinear"},
     "paper attention": {"fusion": {"type": "DBCA", "attention": "paper"}},
+    "add": {"fusion": {"type": "Add"}},
+    "concat": {"fusion": {"type": "Concat"}},
+    "cross attention": {"fusion": {"type": "CrossAttention", "heads": 2}},
+    "SKFF": {"fusion": {"type": "SKFF"}},
+    "a type per level": {"fusion": {"type": ["DBCA", "SKFF", "none", "Add"]}},
+    "skips": {"skips": True},
+    "residual": {"residual": True},
+    "illumination": {"illumination": {"iterations": 4, "size": 16, "width": 4}},
+    "f4": {"channels": [8, 8, 16], "fusion": {"type": "DBCA", "heads": [2, 1, 1], "offset_groups": 2}},
+    "as the small network": {
+        "channels": [8, 8, 16],
+        "fusion": {"type": ["SKFF", "SKFF", "none"]},
+        "illumination": {"iterations": 4, "size": 16, "width": 4},
+        "skips": True,
+        "residual": True,
+    },
+    "no guide at all": {"fusion": {"type": "none"}, "residual": True, "skips": True, "upsample": "bilinear"},
 }
+
+
+def lively(net):
+    """Draw the layers anew that start at zero."""
+    if net.residual_conv is not None:
+        nn.init.normal_(net.residual_conv.weight, std=0.1)
+    if net.illumination is not None:
+        nn.init.normal_(net.illumination.head[2].weight)
+    return net.eval()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("size", [(64, 48), (61, 35), (8, 8)], ids=str)
 def test_equals_the_whole_image(make_tiny, tmp_path, variant, size):
-    net = make_tiny("VQCNIR", **VARIANTS[variant]).eval()
+    net = lively(make_tiny("VQCNIR", **VARIANTS[variant]))
     image = torch.rand(1, 3, *size)
     with torch.no_grad():
         whole, codes = net(image, return_codes=True)
@@ -115,7 +141,10 @@ def test_everything_is_given_back(make_tiny, tmp_path):
     [
         ({"quantizer": {"type": "SelfAttention", "depth": 1}}, "quantizer NearestCode, not SelfAttention"),
         ({"enhancer": {"type": "ResBlock", "depth": 1}}, "not ResBlock"),
-        ({"fusion": {"type": "Add"}}, "not Add"),
+        (
+            {"fusion": {"type": "DBCA", "offset": "paper", "attention": "paper"}},
+            "with published offsets, not DBCA",
+        ),
     ],
 )
 def test_unknown_parts_are_refused(make_tiny, tmp_path, options, message):

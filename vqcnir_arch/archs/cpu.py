@@ -110,6 +110,12 @@ class ChannelsLastGroupNorm(torch.autograd.Function):
 
 def mean_and_deviation(pixels: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each channel's group in one image's [N, C] pixels, each [C], float64."""
+    mean, square = (over_groups(moment, groups) for moment in moments(pixels))
+    return mean, (square - mean.square()).clamp_min(0).add(eps).sqrt()
+
+
+def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the mean square of each channel of [N, C] pixels, each [C], float64."""
     pivot = pixels[:PIXELS].mean(0)  # squares of what is left of the pixels without it hardly cancel
     total = square = torch.zeros_like(pivot, dtype=torch.float64)
     for part in pixels.split(PIXELS):
@@ -117,9 +123,7 @@ def mean_and_deviation(pixels: Tensor, groups: int, eps: float) -> tuple[Tensor,
         total, square = total + part.sum(0), square + part.square_().sum(0)
     total, square = total / len(pixels), square / len(pixels)
     mean = pivot + total
-    square = over_groups(square - total.square() + mean.square(), groups)
-    mean = over_groups(mean, groups)
-    return mean, (square - mean.square()).clamp_min(0).add(eps).sqrt()
+    return mean, square - total.square() + mean.square()
 
 
 def gradient_sums(pixels: Tensor, mean: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:

@@ -69,9 +69,14 @@ class SKFF(Fusion):
         self.squeeze = nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.PReLU())
         self.select = nn.ModuleList(nn.Conv2d(width, channels, 1, bias=False) for _ in range(2))
 
-    def fuse(self, x_d: Tensor, x_g: Tensor) -> Tensor:
-        descriptor = self.squeeze((x_d + x_g).mean(dim=(2, 3), keepdim=True))
+    def shares(self, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shares of both features, [B, C, 1, 1] each, from the mean of their sum over all pixels."""
+        descriptor = self.squeeze(mean)
         of_d, of_g = torch.stack([select(descriptor) for select in self.select]).softmax(dim=0)
+        return of_d, of_g
+
+    def fuse(self, x_d: Tensor, x_g: Tensor) -> Tensor:
+        of_d, of_g = self.shares((x_d + x_g).mean(dim=(2, 3), keepdim=True))
         return of_d * x_d + of_g * x_g
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.layers import LayerNorm2d
+from vqcnir_arch.archs.layers import LayerNorm2d, Upsample
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.strips.store import Feature, Strip
 
@@ -15,6 +15,8 @@ POINTWISE = (nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Identity, LayerNorm2d)
 
 def run(module: nn.Module, strip: Strip) -> Strip:
     """Run a module that is local: convolutions, doublings and what treats every pixel by itself."""
+    if isinstance(module, Upsample):
+        return upsample(module, strip)
     if isinstance(module, nn.Sequential):
         for child in module:
             strip = run(child, strip)
@@ -38,9 +40,25 @@ def convolve(conv: nn.Conv2d, strip: Strip) -> Strip:
     needed_from, needed_to = first * stride - padding, (last - 1) * stride - padding + reach + 1
     above, below = max(strip.start - needed_from, 0), max(needed_to - strip.end, 0)
     x = strip.crop(max(needed_from, strip.start), min(needed_to, strip.end)).x
-    x = F.pad(x, (conv.padding[1], conv.padding[1], above, below))
-    x = F.conv2d(x, conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
+    if above or below:
+        x = F.pad(x, (0, 0, above, below))
+    x = F.conv2d(x, conv.weight, conv.bias, conv.stride, (0, conv.padding[1]), conv.dilation, conv.groups)
     return Strip(x, first, height)
+
+
+def local(module: nn.Module, strip: Strip, reach: int) -> Strip:
+    """Run a module that keeps the size and sees `reach` rows around a pixel, padded with zeros.
+
+    What it pads where the image goes on is wrong: rows that see it are left out.
+    """
+    x = Strip(module(strip.x), strip.start, strip.height)
+    return x.crop(x.start + reach * (strip.start > 0), x.end - reach * (strip.end < strip.height))
+
+
+def upsample(module: Upsample, strip: Strip) -> Strip:
+    """Double the size, then convolve; of the rows beyond inner ends two are wrong."""
+    x = Strip(module(strip.x), 2 * strip.start, 2 * strip.height)
+    return x.crop(x.start + 2 * (strip.start > 0), x.end - 2 * (strip.end < strip.height))
 
 
 def double(strip: Strip, mode: str) -> Strip:

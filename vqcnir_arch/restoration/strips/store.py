@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqcnir_arch.archs.cpu import moments
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.whole_files import reason
 
@@ -24,7 +25,7 @@ class Strip:
     """Some rows of a feature map.
 
     Attributes:
-        x: [1, C, rows, W].
+        x: [1, C, rows, W]; what a stored map gives is not to be written to.
         start: the first row's place in the map.
         height: rows of the whole map.
     """
@@ -59,7 +60,8 @@ class Feature:
 
     Args:
         shape: (C, H, W).
-        storage: an array [H, C, W], or a file; rows lie together, so that a strip is one piece of it.
+        storage: an array [H, W, C], or a file; rows lie together, so that a strip is one piece of it, and in the order
+            in which a CPU's convolutions are fastest (channels_last).
         release: called when the map is no longer needed.
     """
 
@@ -76,13 +78,10 @@ class Feature:
 
     def write(self, strip: Strip) -> None:
         """Put rows into their place."""
-        # float32 sums of so many squares would lose what separates the variance from the squared mean
-        x = strip.x[0].flatten(1)
-        mean = x.mean(1, keepdim=True)
-        deviations = (x - mean).square_().sum(1).double()
-        mean = mean[:, 0].double()
-        self.sums += torch.stack((mean * x.shape[1], deviations + mean.square() * x.shape[1]))
-        rows = strip.x[0].permute(1, 0, 2).contiguous().numpy()
+        rows = strip.x[0].permute(1, 2, 0).contiguous()
+        pixels = rows.flatten(0, 1)
+        self.sums += torch.stack(moments(pixels)) * len(pixels)
+        rows = rows.numpy()
         if isinstance(self.storage, np.ndarray):
             self.storage[strip.start : strip.end] = rows
             return
@@ -101,8 +100,8 @@ class Feature:
             content = bytearray((end - start) * self.row_bytes)
             self.storage.seek(start * self.row_bytes)
             self.storage.readinto(content)
-            rows = torch.frombuffer(content, dtype=torch.float32).view(-1, self.channels, self.width)
-        return Strip(rows.permute(1, 0, 2).contiguous()[None], start, self.height)
+            rows = torch.frombuffer(content, dtype=torch.float32).view(-1, self.width, self.channels)
+        return Strip(rows.permute(2, 0, 1)[None], start, self.height)
 
     @property
     def row_bytes(self) -> int:
@@ -111,6 +110,10 @@ class Feature:
     def channel_means(self) -> Tensor:
         """Return the mean of every channel, [1, C, 1, 1]."""
         return (self.sums[0] / (self.height * self.width)).float().view(1, -1, 1, 1)
+
+    def begin_anew(self) -> None:
+        """Prepare to be written once more."""
+        self.sums.zero_()
 
     def free(self) -> None:
         """Give back memory or disk."""
@@ -157,7 +160,7 @@ class Scratch:
         size = channels * height * width * BYTES
         if size <= self.memory:
             self.memory -= size
-            storage = np.empty((height, channels, width), np.float32)
+            storage = np.empty((height, width, channels), np.float32)
 
             def release() -> None:
                 self.memory += size
@@ -187,6 +190,7 @@ class Scratch:
         halo: int = 0,
         factor: float = 1,
         cost: float = 4,
+        into: Feature | None = None,
     ) -> list[Feature]:
         """Compute feature maps strip by strip.
 
@@ -198,8 +202,12 @@ class Scratch:
             halo: rows of the inputs that an output needs beyond its own place, at either side.
             factor: input rows per output row.
             cost: how many times over inputs and outputs are in memory while `function` runs.
+            into: one of the inputs, of which `function` needs no row beyond the output's, to be overwritten by the one
+                output, which has its size.
         """
-        made = [self.feature(channels, height, width) for channels in outputs]
+        made = [self.feature(channels, height, width) for channels in outputs] if into is None else [into]
+        if into is not None:
+            into.begin_anew()
         channels = sum(outputs) + factor * sum(f.channels * f.width / width for f in inputs)
         if self.strip_share is None:
             rows = max(1, int(self.strip_memory / (cost * channels * width * BYTES)))
