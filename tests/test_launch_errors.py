@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from vqcnir_arch import UserError
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.launch import exit_with_one_line, run
 
+ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
 
 
@@ -212,6 +214,7 @@ def test_unreadable_option_files(place, capsys):
         "empty.yml": "option file 'empty.yml' holds a NoneType",
         "brken.yml": "option file 'brken.yml' does not exist (did you mean 'broken.yml'?)",
         "no/where.yml": "there is no folder 'no'",
+        "options/demo/train_prior.yml": f"vqcnir brings '{ROOT / 'options/demo/train_prior.yml'}'",
     }.items():
         refusal = refused(lambda name=name: run("train", ["-opt", name]), capsys)
         assert len(refusal.lines) == 1

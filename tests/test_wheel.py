@@ -68,9 +68,9 @@ def test_works_outside_a_checkout(wheel, tmp_path):
     environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
     code = """
 import vqcnir_arch
-from vqcnir_arch.demo.stages import option_folder
-print(vqcnir_arch.__file__, *(option_folder(name) for name in ("demo", "study", "vqcnir")), sep="\\n")
+from vqcnir_arch.options.shipped import shipped
+print(vqcnir_arch.__file__, shipped("options/demo"), shipped("options/vqcnir/train_vqcnir_lolblur.yml"), sep="\\n")
 """
     found = run(place / "bin/python", "-c", code, cwd=tmp_path, env=environment).split()
-    assert all(Path(file).is_relative_to(place) for file in found)
+    assert len(found) == 3 and all(Path(file).is_relative_to(place) for file in found)
     assert "--weights" in run(place / "bin/vqcnir", "restore", "--help", cwd=tmp_path, env=environment)

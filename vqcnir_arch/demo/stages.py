@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
-import vqcnir_arch
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.options.shipped import shipped
 
 PROGRESS = re.compile(r"\[epoch:.*iter:\s*([\d,]+)")
 VALUE = re.compile(r"\b(l_\w+|psnr|ssim|niqe): ([-+.\de]+)")
@@ -20,11 +20,11 @@ TAIL = 5
 
 
 def option_folder(name: str = "demo") -> Path:
-    """Return the folder of a command's option files: beside the package in a checkout, else where pip put them."""
-    for root in (Path(vqcnir_arch.__file__).parents[1], Path(sys.prefix) / "share/vqcnir"):
-        if (root / "options" / name).is_dir():
-            return root / "options" / name
-    raise UserError(f"the option files of vqcnir {name} (options/{name}) are missing: install vqcnir again")
+    """Return the folder of a command's option files."""
+    folder = shipped(f"options/{name}")
+    if folder is None:
+        raise UserError(f"the option files of vqcnir {name} (options/{name}) are missing: install vqcnir again")
+    return folder
 
 
 def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str]) -> None:

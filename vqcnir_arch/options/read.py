@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.options.shipped import shipped
 from vqcnir_arch.tensor_files import existing_file
 
 
@@ -29,7 +31,7 @@ def read_options(path: str | os.PathLike[str], force: Sequence[str] = ()) -> dic
     Raises:
         UserError: the file is missing or not YAML, or an entry names a key that is not in the file.
     """
-    path = existing_file(path, "option file")
+    path = option_file(path)
     try:
         options = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)
     except UserError as error:
@@ -45,6 +47,17 @@ def read_options(path: str | os.PathLike[str], force: Sequence[str] = ()) -> dic
     for entry in force:
         apply_forced(options, entry)
     return options
+
+
+def option_file(path: str | os.PathLike[str]) -> Path:
+    """Return an existing option file; the error for a missing one says where vqcnir brings one of that name."""
+    try:
+        return existing_file(path, "option file")
+    except UserError as error:
+        own = shipped(path)
+        if own is None or not own.is_file():
+            raise
+        raise UserError(f"{error}; vqcnir brings '{own}'") from error
 
 
 def apply_forced(options: dict[str, Any], entry: str) -> None:
