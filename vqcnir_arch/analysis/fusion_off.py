@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from vqcnir_arch.analysis.probe import Edits
 
 
-def zero(inputs: tuple[Any, ...], output: Any) -> Any:
+def zero(inputs: tuple[Any, ...], output: Tensor) -> Tensor:
     """Return zeros in the shape of a module's output."""
-    return torch.zeros_like(output) if isinstance(output, Tensor) else [torch.zeros_like(level) for level in output]
+    return torch.zeros_like(output)
 
 
 def only_d(inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Any]) -> tuple[Tensor, Tensor, Any]:
@@ -34,7 +34,7 @@ def vqcnir(net: nn.Module) -> dict[str, Edits]:
     """
     variants: dict[str, Edits] = {
         "without D": {net.decoder: zero},
-        "without G": {net.after_quant: zero, net.generator: zero},
+        "without G": dict.fromkeys([net.after_quant, *net.generator], zero),
     }
     if len(net.decoder.fusions):
         variants["fusion modules off"] = dict.fromkeys(net.decoder.fusions.values(), only_d)

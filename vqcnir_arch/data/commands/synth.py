@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
         given = {key: getattr(known, key) for key in recipe.Settings.model_fields if hasattr(known, key)}
         settings = parse_options(recipe.Settings, given, f"recipe {name}")
         plan = Plan.of(name, known.seed, known.split, settings)
-        summary = make(plan, sharp, out, known.pairs_per_image, known.workers)
+        summary = make(plan, find_images(sharp), out, known.pairs_per_image, known.workers)
     verb = "remade" if known.remake else "made"
     print(f"{summary.made} pairs {verb}, {summary.kept} were there, in {out}")
     if summary.problems:
@@ -101,21 +101,19 @@ def shown(default: Any) -> str:
     return "~" if default is None else str(default)
 
 
-def make(plan: Plan, sharp: Path, out: Path, pairs_per_image: int, workers: int) -> Summary:
-    """Make all pairs of a folder that are not there yet.
+def make(plan: Plan, photographs: Mapping[str, Path], out: Path, pairs_per_image: int, workers: int) -> Summary:
+    """Make all pairs of photographs, by name as from `find_images`, that are not there yet.
 
     Raises:
-        UserError: the folder has no images, the output was begun otherwise, or it cannot be written.
+        UserError: the output was begun otherwise, or it cannot be written.
     """
     if pairs_per_image != 1 and "{pair" not in find_recipe(plan.recipe).layout:
         raise UserError(f"--pairs-per-image {pairs_per_image}: recipe {plan.recipe} makes one pair of each photograph")
     if not pairs_per_image:
         raise UserError("--pairs-per-image 0: there would be nothing to make")
-    paths = find_images(sharp)
     manifest = Manifest.open(out, plan)
-    jobs = [
-        Job(name, path, out, plan, tuple(range(pairs_per_image)), manifest.known(name)) for name, path in paths.items()
-    ]
+    numbers = tuple(range(pairs_per_image))
+    jobs = [Job(name, path, out, plan, numbers, manifest.known(name)) for name, path in photographs.items()]
     return synthesise(jobs, manifest, workers)
 
 
