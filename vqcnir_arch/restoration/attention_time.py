@@ -1,6 +1,9 @@
-"""How long a network with attention over all features will take: the time grows with the square of the pixels."""
+"""How long a network will take, from passes on a small image; with attention the time grows with the pixels' square."""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +28,55 @@ def quadratic(count: int, first: float, second: float) -> tuple[float, float]:
     return first / count - b * count, b
 
 
+class PassTime(NamedTuple):
+    """The seconds of a forward pass: `linear` for each pixel and `square` for each pixel squared."""
+
+    linear: float
+    square: float
+
+    def seconds(self, pixels: float) -> float:
+        """Return how long so many pixels take."""
+        return self.linear * pixels + self.square * pixels**2
+
+    def pixels(self, seconds: float) -> float:
+        """Return how many pixels take so long."""
+        return 2 * seconds / (self.linear + math.sqrt(self.linear**2 + 4 * self.square * seconds))
+
+
 @torch.inference_mode()
-def estimated_seconds(net: VQNetwork, height: int, width: int) -> float | None:
-    """Estimate the time of a forward pass from passes on a small image.
+def pass_time(net: VQNetwork) -> PassTime:
+    """Measure a network that takes images of any size, in eval mode, on a small image.
 
     Everything grows with the number of pixels but attention among features, which grows with its square.
+    """
+    device = next(net.parameters()).device
+    given: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+    hooks = [
+        each.register_forward_pre_hook(lambda module, inputs: given.update({module: inputs}))
+        for each in attention_over_features(net)
+    ]
+    image = torch.rand(1, 3, PROBE, PROBE, device=device)
+    try:
+        net(image)
+        rest = seconds(lambda: net(image), device)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    attention = square = 0.0
+    for transformer, (features, codebook) in given.items():
+        small = seconds(lambda run=transformer, x=features, c=codebook: run(x, c), device)
+        doubled = features.repeat(1, 1, 2, 2)
+        large = seconds(lambda run=transformer, x=doubled, c=codebook: run(x, c), device)
+        count = features.shape[-2] * features.shape[-1]
+        a, b = quadratic(count, small, large)
+        attention += a * count
+        square += b * count**2
+        rest -= small
+    return PassTime((max(0.0, rest) + attention) / PROBE**2, square / PROBE**4)
+
+
+def estimated_seconds(net: VQNetwork, height: int, width: int) -> float | None:
+    """Estimate the time of a forward pass where features attend to each other, from passes on a small image.
 
     Args:
         net: a restoration network in eval mode.
@@ -38,32 +85,9 @@ def estimated_seconds(net: VQNetwork, height: int, width: int) -> float | None:
     Returns:
         Seconds; None where no features attend to each other, or the network takes one size alone.
     """
-    transformers = attention_over_features(net)
-    if not transformers or net.fixed_size is not None:
+    if not attention_over_features(net) or net.fixed_size is not None:
         return None
-    device = next(net.parameters()).device
-    given: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-    hooks = [
-        each.register_forward_pre_hook(lambda module, inputs: given.update({module: inputs})) for each in transformers
-    ]
-    image = torch.rand(1, 3, PROBE, PROBE, device=device)
-    try:
-        net(image)
-        total = seconds(lambda: net(image), device)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    growth = height * width / PROBE**2
-    predicted = 0.0
-    for transformer, (features, codebook) in given.items():
-        small = seconds(lambda run=transformer, x=features, c=codebook: run(x, c), device)
-        doubled = features.repeat(1, 1, 2, 2)
-        large = seconds(lambda run=transformer, x=doubled, c=codebook: run(x, c), device)
-        count = features.shape[-2] * features.shape[-1]
-        a, b = quadratic(count, small, large)
-        predicted += a * count * growth + b * (count * growth) ** 2
-        total -= small
-    return max(0.0, total) * growth + predicted
+    return pass_time(net).seconds(height * width)
 
 
 def announcement(net: VQNetwork, height: int, width: int) -> str | None:

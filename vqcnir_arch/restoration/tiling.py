@@ -32,6 +32,10 @@ LEAST = 0.3 * GB
 """With less than this beside the network and the image, strips would be too thin to be of use."""
 
 
+class NoRoom(UserError):
+    """An image is too large for the memory or the disk; a smaller one may go."""
+
+
 def map_bytes(net: VQNetwork, image: Tensor) -> int:
     """Return the size of one feature map at the finest level, that of the result."""
     return net.options["channels"][0] * image.shape[-2] * image.shape[-1] * net.scale**2 * BYTES
@@ -89,15 +93,15 @@ def restore_within(
         progress: as of `restore_in_strips`.
 
     Raises:
-        UserError: the limit is too low, the disk too full, memory out, or the network has parts that strips cannot
-            compute.
+        NoRoom: the limit is too low, the disk too full, or memory out.
+        UserError: the network has parts that strips cannot compute.
     """
     check_supported(net)
     folder = folder or Path(tempfile.gettempdir())
     images = 4 * image.numel() * BYTES  # the input, padded, and the result, cropped
     left = limit - used_memory() - images
     if left < LEAST:
-        raise UserError(
+        raise NoRoom(
             f"{image.shape[-1]} x {image.shape[-2]} pixels need a limit of at least "
             f"{(limit - left + LEAST) / GB:.1f} GB, got {limit / GB:.1f} GB"
         )
@@ -112,7 +116,7 @@ def restore_within(
         try:
             disk, free = scratch_bytes(net, image, scratch), free_space(folder)
             if disk > free:
-                raise UserError(
+                raise NoRoom(
                     f"strips need {disk / GB:.1f} GB of scratch files, folder '{folder}' has {free / GB:.1f} GB free"
                 )
             files = f", with {disk / GB:.1f} GB of scratch files in '{folder}'" if disk else ""
@@ -122,4 +126,4 @@ def restore_within(
             if not is_out_of_memory(error):
                 raise
             announce("memory ran out: once more with a quarter of it" if attempt < ATTEMPTS - 1 else "memory ran out")
-    raise UserError(f"{image.shape[-1]} x {image.shape[-2]} pixels need more memory than there is")
+    raise NoRoom(f"{image.shape[-1]} x {image.shape[-2]} pixels need more memory than there is")

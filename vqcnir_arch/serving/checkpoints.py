@@ -11,6 +11,7 @@ import torch
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.packaged import FOLDER
 from vqcnir_arch.tensor_files import checkpoint_file
 
 ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors")
@@ -55,11 +56,14 @@ def find_checkpoints(given: Sequence[str]) -> dict[str, Path]:
 
 
 def short_names(paths: Sequence[Path]) -> dict[str, Path]:
-    """Name different files by as few of their last folders as tell them apart; the page shows no more of the disk."""
+    """Name different files by as few of their last folders as tell them apart; the page shows no more of the disk.
+
+    Networks that come with this library have their own names.
+    """
     depth = 1
     while len({path.parts[-depth:] for path in paths}) < len(paths):
         depth += 1
-    return {"/".join(path.parts[-depth:]): path for path in paths}
+    return {path.stem if path.parent == FOLDER else "/".join(path.parts[-depth:]): path for path in paths}
 
 
 class Networks:

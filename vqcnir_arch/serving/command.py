@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.restoration.inference import choose_device
 from vqcnir_arch.serving.checkpoints import Networks, find_checkpoints
 from vqcnir_arch.serving.page import build_page, gradio, launch
@@ -39,12 +40,15 @@ def main(arguments: Sequence[str]) -> None:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="vqcnir serve", description=main.__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("checkpoints", nargs="+", help="checkpoints, or folders of them, that the page offers")
+    parser.add_argument(
+        "checkpoints", nargs="*", default=[DEFAULT],
+        help=f"checkpoints, or folders of them, that the page offers (default: {DEFAULT}, which comes with vqcnir)",
+    )  # fmt: skip
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine alone)")
     parser.add_argument("--port", type=int, default=7860, help="default: 7860")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
-    parser.add_argument("--max-megapixels", type=float, default=4, help="refuse larger photos (default: 4)")
-    parser.add_argument("--max-megabytes", type=float, default=20, help="refuse larger uploads (default: 20)")
+    parser.add_argument("--max-megapixels", type=float, default=50, help="refuse larger photos (default: 50)")
+    parser.add_argument("--max-megabytes", type=float, default=50, help="refuse larger uploads (default: 50)")
     parser.add_argument("--seconds", type=float, default=300, help="stop a photo that takes longer (default: 300)")
     parser.add_argument("--memory", type=float, default=4, help="GB that the process may hold on a CPU (default: 4)")
     parser.add_argument(

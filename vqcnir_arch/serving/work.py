@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-import torch
 from PIL import Image
 
-from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.inference import restore_tensor
-from vqcnir_arch.restoration.photo import FORMATS, read_photo, resized, write_photo
-from vqcnir_arch.restoration.strips.network import is_supported
-from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
+from vqcnir_arch.restoration.photo import FORMATS, Photo, read_photo, resized, write_photo
+from vqcnir_arch.restoration.tiling import GB, NoRoom
 from vqcnir_arch.serving.checkpoints import Networks
+from vqcnir_arch.serving.passes import Progress, pass_within, stopped_after
+from vqcnir_arch.serving.sizes import Size, scaled, size_in_time
 
-logger = logging.getLogger("vqcnir")
+SHOWN = 2048
+"""Pixels of the longer side of a picture on the page; what is downloaded is whole."""
+STEP = 0.7
+"""Of the pixels: what is tried next where they do not fit into the memory."""
+LEAST_SIDE = 64
+"""A photograph for which there is no memory at this height or width is given up."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,15 @@ class Restored(NamedTuple):
     said: str
 
 
-@contextmanager
-def stopped_after(seconds: float, net: VQNetwork) -> Iterator[Callable[[], None]]:
-    """Stop a network with `UserError` between two of its layers once `seconds` are over; give the check itself."""
-    end = time.monotonic() + seconds
+class Pass(NamedTuple):
+    """What a network made of an upload: kept, so that another strength needs no second pass."""
 
-    def check(*_: object) -> None:
-        if time.monotonic() > end:
-            raise UserError(f"stopped after {seconds:g} s, the most that one photo may take: try a smaller one")
-
-    hooks = [module.register_forward_pre_hook(check) for module in net.modules()]
-    try:
-        yield check
-    finally:
-        for hook in hooks:
-            hook.remove()
+    upload: Path
+    checkpoint: str
+    photo: Photo
+    """The photograph at the size at which it was restored."""
+    rgb: np.ndarray
+    said: str
 
 
 class Workshop:
@@ -67,61 +64,91 @@ class Workshop:
 
     Args:
         networks: the checkpoints that are offered.
-        limits: refused beyond these.
+        limits: refused beyond its megapixels; beyond time and memory a photograph is restored at a smaller size.
         folder: for the file to download, of which the last one is kept, and for feature maps that do not fit.
     """
 
     def __init__(self, networks: Networks, limits: Limits, folder: Path) -> None:
         self.networks, self.limits, self.folder = networks, limits, folder
+        self.last: Pass | None = None
 
-    def restore(self, upload: Path, checkpoint: str) -> Restored:
-        """Restore an uploaded file with an offered checkpoint.
+    def look(self, upload: Path) -> Image.Image:
+        """Return a picture of an uploaded photograph; same errors as `restore`."""
+        with self.errors_without_paths(upload):
+            return picture(read_photo(upload, self.limits.megapixels).rgb)
+
+    def restore(
+        self, upload: Path, checkpoint: str, strength: float = 1, progress: Progress = lambda *_: None
+    ) -> Restored:
+        """Restore an uploaded file with an offered checkpoint; the last one in another strength without the network.
+
+        Args:
+            upload: the file.
+            checkpoint: its name on the page.
+            strength: 1 gives what the network gives, 0 the photograph, linear between.
+            progress: called while the network works.
 
         Raises:
             UserError: the file is no photograph, too large or took too long; one line without paths of this machine.
         """
-        start = time.monotonic()
-        try:
-            photo = read_photo(upload, self.limits.megapixels)
-            net = self.networks.load(checkpoint)
-            image = self.run(net, torch.from_numpy(photo.rgb).permute(2, 0, 1)[None])
-            rgb = image[0].permute(1, 2, 0).numpy()
+        with self.errors_without_paths(upload):
+            if self.last is None or (self.last.upload, self.last.checkpoint) != (upload, checkpoint):
+                self.last = None  # two would need twice the memory
+                self.last = self.run(upload, checkpoint, progress)
+            _, _, photo, rgb, said = self.last
+            progress(1, "writing")
+            before = resized(photo.rgb, rgb)
+            after = before + np.float32(strength) * (rgb - before)
             results = self.folder / "result"
             shutil.rmtree(results, ignore_errors=True)  # the one before: Gradio has its own copy
             results.mkdir()
             ending = upload.suffix if upload.suffix.lower() in FORMATS else ".png"
             file = results / f"{upload.stem}_restored{ending}"
-            write_photo(file, photo.with_colours(rgb))
+            write_photo(file, photo.with_colours(after))
+            return Restored(picture(before), picture(after), file, said)
+
+    @contextmanager
+    def errors_without_paths(self, upload: Path) -> Iterator[None]:
+        """Take this machine's folders out of the lines that visitors see."""
+        try:
+            yield
         except UserError as error:
             raise UserError(str(error).replace(str(upload), upload.name).replace(str(self.folder), "")) from error
-        before, after = picture(resized(photo.rgb, rgb)), picture(rgb)
-        size = f"{photo.rgb.shape[1]} x {photo.rgb.shape[0]}"
-        return Restored(before, after, file, f"{size} restored by {checkpoint} in {time.monotonic() - start:.1f} s")
 
-    def run(self, net: VQNetwork, image: torch.Tensor) -> torch.Tensor:
-        """Restore [1, 3, H, W] within the limits; in strips where a CPU's memory asks for it, as `vqcnir restore`."""
-        memory = self.limits.memory * GB
-        fits = self.networks.device.type != "cpu" or fits_whole(net, image, memory)
-        too_large = UserError(
-            f"{image.shape[3]} x {image.shape[2]} pixels need more memory than there is with this checkpoint: "
-            "try a smaller photo"
-        )
-        if not fits and not is_supported(net):
-            raise too_large
-        with stopped_after(self.limits.seconds, net) as check:
-            if not fits:
-                result = restore_within(
-                    net, image, memory, folder=self.folder, announce=logger.info, progress=check
-                )  # fmt: skip
-                return result.image.clamp(0, 1)
-            try:
-                return restore_tensor(net, image)
-            except (RuntimeError, MemoryError) as error:
-                if is_out_of_memory(error):
-                    raise too_large from error
-                raise
+    def run(self, upload: Path, checkpoint: str, progress: Progress) -> Pass:
+        """Restore an uploaded file at its own size, or at the largest that the limits allow."""
+        start = time.monotonic()
+        progress(0, "reading")
+        given = read_photo(upload, self.limits.megapixels)
+        net = self.networks.load(checkpoint)
+        memory = self.limits.memory * GB if self.networks.device.type == "cpu" else None
+        whole = given.rgb.shape[:2]
+        with stopped_after(self.limits.seconds, net):
+            size = size_in_time(net, whole, self.limits.seconds)
+            while True:
+                photo = in_size(given, size)
+                try:
+                    rgb = pass_within(net, photo.rgb, memory, self.folder, progress)
+                    break
+                except NoRoom:
+                    if net.fixed_size is not None or min(size) < LEAST_SIDE:
+                        raise
+                    size = scaled(size, STEP * size[0] * size[1])
+        at = "" if size == whole else f" at {size[1]} x {size[0]}, as large as time and memory allow,"
+        said = f"{whole[1]} x {whole[0]} restored{at} by {checkpoint} in {time.monotonic() - start:.1f} s"
+        return Pass(upload, checkpoint, photo, rgb, said)
+
+
+def in_size(photo: Photo, size: Size) -> Photo:
+    """Return a photograph in a smaller size, each pixel the mean of what it covers; in its own it stays as it is."""
+    if photo.rgb.shape[:2] == size:
+        return photo
+    smaller = cv2.resize(photo.rgb, size[::-1], interpolation=cv2.INTER_AREA)
+    return photo.with_colours(smaller)
 
 
 def picture(rgb: np.ndarray) -> Image.Image:
-    """Return [H, W, 3] in [0, 1] as a picture for the slider."""
-    return Image.fromarray(np.round(rgb.clip(0, 1) * 255).astype(np.uint8))
+    """Return [H, W, 3] in [0, 1] as a picture for the page, not larger than it can show."""
+    height, width = scaled(rgb.shape[:2], rgb.shape[0] * rgb.shape[1] * (SHOWN / max(rgb.shape[:2])) ** 2)
+    shown = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    return Image.fromarray(np.round(shown.clip(0, 1) * 255).astype(np.uint8))
