@@ -13,7 +13,6 @@ median over rounds. The losses of the first step show that both compute the same
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import statistics

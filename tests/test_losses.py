@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
+import pytorch_msssim
 import torch
 import torch.nn.functional as F
+import torchvision
 from conftest import scene
+from skimage.metrics import structural_similarity
 from torchvision.transforms.functional import normalize
 
 from vqcnir_arch import UserError
@@ -16,6 +19,8 @@ from vqcnir_arch.losses import (
     CodebookLoss,
     LPIPSLoss,
     SemanticGuidedLoss,
+    SSIMLoss,
+    VGG16PerceptualLoss,
     VGG19PerceptualLoss,
 )
 from vqcnir_arch.losses.vgg import FILE_NAME, VGGFeatures, layer_names
@@ -293,3 +298,51 @@ def test_all_are_registered():
     for name in ("CodebookLoss", "CodeAlignmentLoss", "VGG19PerceptualLoss", "SemanticGuidedLoss", "LPIPSLoss"):
         assert name in LOSS_REGISTRY
     assert isinstance(build(LOSS_REGISTRY, {"type": "CodebookLoss", "beta": 0.5}), CodebookLoss)
+
+
+# SSIMLoss
+
+
+@pytest.mark.parametrize("size", [(11, 11), (11, 40), (37, 29)])
+def test_ssim_against_independent_implementations(size):
+    truth = torch.rand(2, 3, *size, dtype=torch.float64)
+    image = (truth + 0.2 * torch.randn_like(truth)).clamp(0, 1).requires_grad_()
+    loss = SSIMLoss(loss_weight=2.0)(image, truth)
+    reference = image.detach().clone().requires_grad_()
+    expected = 2 * (1 - pytorch_msssim.ssim(reference, truth, data_range=1))
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    gradient, expected_gradient = torch.autograd.grad(loss, image)[0], torch.autograd.grad(expected, reference)[0]
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-8)
+    if min(size) > 11:
+        by_skimage = [
+            structural_similarity(a.numpy(), b.numpy(), channel_axis=0, data_range=1, gaussian_weights=True,
+                                  use_sample_covariance=False) for a, b in zip(image.detach(), truth, strict=True)
+        ]  # fmt: skip
+        assert loss.item() == pytest.approx(2 * (1 - sum(by_skimage) / 2), abs=0.02)  # it averages over the border, too
+
+
+def test_ssim_of_equal_images_is_one():
+    x = image()
+    assert SSIMLoss()(x, x).item() == pytest.approx(0, abs=1e-5)
+
+
+# VGG16PerceptualLoss
+
+
+def test_vgg16_loss_is_in_units_of_the_features(tmp_path):
+    net = torchvision.models.vgg16(weights=None)
+    torch.save(net.state_dict(), tmp_path / "vgg16.pth")
+    loss = VGG16PerceptualLoss(layers=["relu1_2", "relu2_1"], loss_weight=3.0, weights=str(tmp_path / "vgg16.pth"))
+    prediction, target = torch.rand(2, 1, 3, 32, 32)
+    features = [
+        net.features[:end].eval()(normalize(x, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+        for end in (4, 7)
+        for x in (prediction, target)
+    ]
+    expected = sum((a - b).abs().mean() / b.abs().mean() for a, b in (features[:2], features[2:])) / 2
+    assert loss(prediction, target).item() == pytest.approx(3 * expected.item(), rel=1e-4)
+
+
+def test_missing_vgg16_weights_are_named(empty_hub):
+    with pytest.raises(UserError, match=r"VGG16 weights are missing: put torchvision's 'vgg16-397923af.pth'"):
+        VGG16PerceptualLoss()
