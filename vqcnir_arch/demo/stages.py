@@ -27,7 +27,7 @@ def option_folder(name: str = "demo") -> Path:
     return folder
 
 
-def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str]) -> None:
+def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str], resume: bool = False) -> None:
     """Run `python -m vqcnir_arch.train` or `.test` and show how far it is.
 
     Args:
@@ -35,6 +35,7 @@ def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str]) ->
         options: the option file.
         root: folder for experiments/ and results/.
         force: `section:key=value` entries.
+        resume: go on where an earlier run was stopped.
 
     Raises:
         UserError: the launcher failed; its last lines are in the message, all of them in its log.
@@ -42,7 +43,7 @@ def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str]) ->
     content = yaml.safe_load(options.read_text(encoding="utf-8"))
     total = content["train"]["total_iter"] if pipeline == "train" else None
     command = [sys.executable, "-m", f"vqcnir_arch.{pipeline}", "-opt", str(options), "--root", str(root)]
-    command += ["--force_yml", *force]
+    command += [*(["--auto_resume"] if resume else []), "--force_yml", *force]
     tail: list[str] = []
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as process,

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from vqcnir_arch.data.files import decode_image, read_bytes
+from vqcnir_arch.data.files import decode_image, encode_png, read_bytes
 from vqcnir_arch.data.night_blur.darkening import lightness
 from vqcnir_arch.data.storage import find_photos
-from vqcnir_arch.errors import UserError
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.whole_files import whole_file
 
 DARKEST = 0.30
 """Mean lightness L / 100 below which a photograph is no truth for a night photo."""
@@ -45,29 +46,33 @@ def write_frames(folders: Sequence[Path], out: Path, frames: int, seed: int, lef
     paths = find_photos([str(folder) for folder in folders], "photographs")
     known = {path.stem for path in paths.values()}
     if missing := [name for name in left_out if name not in known]:
-        raise UserError(f"photographs: '{missing[0]}' is to be left out but is not there")
+        raise UserError(
+            f"photographs: '{missing[0]}' is to be left out but is not there{nearest(missing[0], known, '')}"
+        )
     taken = {}
     (out / "frames").mkdir(parents=True, exist_ok=True)
     for name, path in tqdm(paths.items(), desc="cutting frames", unit="photo"):
         content = read_bytes(path)
-        image = decode_image(content, path)
+        image = cv2.cvtColor(decode_image(content, path), cv2.COLOR_BGR2RGB)
         level = mean_lightness(image)
         if path.stem in left_out or level < DARKEST or min(image.shape[:2]) < SMALLEST_SIDE:
             continue
         taken[name] = {"sha256": hashlib.sha256(content).hexdigest(), "lightness": round(level, 3)}
         rng = np.random.default_rng([seed, *name.encode()])
         for number in range(frames):
-            cv2.imwrite(str(out / f"frames/{name.replace('/', '_')}_{number:02d}.png"), draw_frame(image, rng))
+            with whole_file(out / f"frames/{name.replace('/', '_')}_{number:02d}.png") as file:
+                file.write(encode_png(draw_frame(image, rng)))
     if not taken:
         raise UserError(f"no photograph of {len(paths)} is bright enough (L of {100 * DARKEST:.0f}) and large enough")
-    (out / "photographs.json").write_text(json.dumps(taken, indent=1), encoding="utf-8")
+    with whole_file(out / "photographs.json") as file:
+        file.write(json.dumps(taken, indent=1).encode())
     return len(taken)
 
 
 def mean_lightness(image: np.ndarray) -> float:
-    """Return the mean lightness L / 100 of [H, W, 3] BGR uint8, of its thumbnail."""
+    """Return the mean lightness L / 100 of [H, W, 3] RGB uint8, of its thumbnail."""
     small = cv2.resize(image, (128, 128), interpolation=cv2.INTER_AREA)
-    return float(lightness(small[..., ::-1] / np.float32(255)).mean())
+    return float(lightness(small / np.float32(255)).mean())
 
 
 def draw_frame(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
