@@ -129,6 +129,7 @@ class AdaCode(SwinAutoencoder):
         self.size_multiple = self.published_size_multiple = window * 2 ** (len(channels) - 1) // scale
         branches = [f"codebooks.{name}.after_quant" for name in self.codebooks]
         self.prior_modules = () if self.is_prior else ("generator", "out_conv", *branches)
+        self.draw_weights()
         self.start_from_prior(prior, freeze_prior)
 
     @classmethod

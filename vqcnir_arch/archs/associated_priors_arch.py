@@ -63,6 +63,7 @@ class AssociatedPriors(VQNetwork):
         self.lq = FaceVQGANPrior(flavour="daefr", **sizes)
         self.size_multiple = self.hq.size_multiple
         self.logit_scale = nn.Parameter(torch.tensor(FIRST_SCALE), requires_grad=train_scale)
+        self.draw_weights()
         for prior, path in ((self.hq, hq_prior), (self.lq, lq_prior)):
             if path is not None:
                 from vqcnir_arch.checkpoint import load_into, load_prior_network

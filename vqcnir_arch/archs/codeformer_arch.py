@@ -110,6 +110,7 @@ class CodeFormer(FaceAutoencoder):
         # one per level but the finest and the coarsest, by the level's number
         levels = range(1, len(channels) - 1)
         self.fusions = nn.ModuleDict({str(i): ControllableFusion(channels[i], norm_groups) for i in levels})
+        self.draw_weights()
         self.start_from_prior(prior, freeze_prior)
 
     def compute(

@@ -103,6 +103,7 @@ class DAEFR(FaceAutoencoder):
         self.fusion = SpatialAttention(code_dim, norm_groups, FUSION_HEADS, query_norm=True)
         self.fixed_encoder = FaceEncoder(channels, code_dim, norm_groups, "daefr").requires_grad_(False)
         self.fixed_before_quant = nn.Conv2d(code_dim, code_dim, 1).requires_grad_(False)
+        self.draw_weights()
         for name in ("hq_codebook", "lq_codebook"):
             self.register_parameter(name, nn.Parameter(built.codebook.detach().clone(), requires_grad=False))
 

@@ -101,13 +101,18 @@ class DeformConv2d(nn.Module):
         if offset_groups < 1 or channels % offset_groups:
             raise UserError(f"DBCA: offset_groups {offset_groups} does not divide {channels} channels")
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.empty(channels))
         self.conv_offset = nn.Conv2d(
             guide_channels or channels, 3 * offset_groups * TAPS, guide_kernel, padding=guide_kernel // 2
         )
-        nn.init.uniform_(self.weight, -1 / math.sqrt(channels * TAPS), 1 / math.sqrt(channels * TAPS))
-        nn.init.zeros_(self.conv_offset.weight)
-        nn.init.zeros_(self.conv_offset.bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as the published network does; a fresh layer samples where a plain convolution does."""
+        bound = 1 / math.sqrt(self.weight.shape[1] * TAPS)
+        nn.init.uniform_(self.weight, -bound, bound)
+        for zero in (self.bias, self.conv_offset.weight, self.conv_offset.bias):
+            nn.init.zeros_(zero)
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """Deform `x`, [B, C, H, W], by offsets predicted from `guide`, [B, C_guide, H, W]."""

@@ -61,6 +61,7 @@ class FaceVQGANPrior(FaceAutoencoder):
         channels = list(channels)
         self.remember_options(locals())
         self.build_autoencoder(channels, NearestCode(codebook_size, code_dim), norm_groups, flavour)
+        self.draw_weights()
         if flavour == "codeformer":
             self.published_stacks = CODEFORMER_STACKS
             self.published_names = ((r"^quantizer\.codebook$", "quantize.embedding.weight"),)

@@ -82,6 +82,7 @@ class FeMaSR(SwinAutoencoder):
         built_quantizer = build(QUANTIZER_REGISTRY, self.options["quantizer"], **sizes)
         self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups, encoder)
         self.size_multiple = self.published_size_multiple = window * 2**encoder.halvings
+        self.draw_weights()
         self.start_from_prior(prior, freeze_prior)
 
     def encode(self, x: Tensor) -> Codes:

@@ -46,7 +46,11 @@ class IlluminationCurve(nn.Module):
         )
         seen = sum(widths[1:])
         self.head = nn.Sequential(nn.Linear(seen, 4 * width), nn.SiLU(), nn.Linear(4 * width, iterations))
-        nn.init.zeros_(self.head[2].weight)  # a fresh curve changes nothing
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """A fresh curve changes nothing."""
+        nn.init.zeros_(self.head[2].weight)
         nn.init.zeros_(self.head[2].bias)
 
     def coefficients(self, small: Tensor) -> Tensor:

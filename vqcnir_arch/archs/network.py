@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import re
+import zlib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
@@ -45,8 +46,9 @@ def decode_options(packed: Tensor) -> tuple[str, dict[str, Any]]:
 class VQNetwork(nn.Module):
     """Base of the networks: RGB in, RGB out, NCHW, float, nominal range [0, 1], any height and width.
 
-    A subclass calls `remember_options(locals())` in its constructor, computes in `compute` and, where published
-    checkpoints exist for it, fills in the four class attributes below.
+    A subclass calls `remember_options(locals())` in its constructor, `draw_weights()` when all its layers are there and
+    before it loads any, computes in `compute` and, where published checkpoints exist for it, fills in the four class
+    attributes below.
     """
 
     scale: ClassVar[int] = 1
@@ -81,6 +83,7 @@ class VQNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.random_state = torch.get_rng_state()
         self.compares_options = True
         self.register_load_state_dict_pre_hook(VQNetwork._adapt_state_dict)
 
@@ -91,6 +94,24 @@ class VQNetwork(nn.Module):
             raise UserError(f"padding '{self.padding}' is unknown (known: {', '.join(PADDING_RULES)})")
         names = [n for n in inspect.signature(type(self)).parameters if n not in self.start_options]
         self.options = self.complete_options({name: arguments[name] for name in names})
+
+    def draw_weights(self) -> None:
+        """Draw all weights anew on the CPU, those of every layer from a seed of its own: one number and its name.
+
+        So a layer starts alike whatever else the network is built of, and torch's generator goes on as if one number
+        had been drawn. A part's `reset_parameters` runs after those of the parts inside it.
+        """
+        before = self.__dict__.pop("random_state")
+        if any(p.untyped_storage().device.type == "meta" for p in self.parameters()):
+            return  # tensors without memory
+        torch.set_rng_state(before)
+        seed = int(torch.randint(2**31, ()))
+        after = torch.get_rng_state()
+        for name, part in reversed(list(self.named_modules())):
+            if hasattr(part, "reset_parameters"):
+                torch.default_generator.manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+                part.reset_parameters()
+        torch.set_rng_state(after)
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:

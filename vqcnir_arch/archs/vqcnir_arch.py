@@ -186,12 +186,8 @@ class VQCNIR(VQAutoencoder):
         self.enhancer = build_enhancer(enhancer, channels[-1])
         self.decoder = FusionDecoder(channels, fusion, norm_groups, upsample, skips)
         self.illumination = IlluminationCurve(**illumination) if illumination is not None else None
-        self.residual_conv = None
-        if residual:
-            self.residual_conv = nn.Conv2d(channels[0], 3, 3, padding=1)
-            nn.init.zeros_(self.residual_conv.weight)  # a fresh network gives the (brightened) image as it is
-            nn.init.zeros_(self.residual_conv.bias)
-
+        self.residual_conv = nn.Conv2d(channels[0], 3, 3, padding=1) if residual else None
+        self.draw_weights()
         self.start_from_prior(prior, freeze_prior)
         if residual:
             self.out_conv.requires_grad_(False)  # takes no part but in `decode_indices`
@@ -199,6 +195,12 @@ class VQCNIR(VQAutoencoder):
                       if not self.uses_guide(level)]  # fmt: skip
             for stage in unused:
                 stage.requires_grad_(False)
+
+    def reset_parameters(self) -> None:
+        """A fresh network with `residual` gives the (brightened) image as it is."""
+        if self.residual_conv is not None:
+            nn.init.zeros_(self.residual_conv.weight)
+            nn.init.zeros_(self.residual_conv.bias)
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class VQGANPrior(VQAutoencoder):
         self.build_autoencoder(channels, NearestCode(codebook_size, code_dim), code_dim, res_blocks, norm_groups)
         head = [nn.Conv2d(code_dim, semantic_dim, 1), nn.ReLU()] if semantic_dim else []
         self.semantic_head = nn.Sequential(*head)
+        self.draw_weights()
 
     def compute(self, x: Tensor, return_codes: bool = False, decode: bool = True) -> Any:
         """Reconstruct images; with `return_codes` give (image, codes), without `decode` (None, codes)."""

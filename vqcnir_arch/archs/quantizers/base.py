@@ -65,7 +65,12 @@ class Quantizer(nn.Module):
 
     def __init__(self, codebook_size: int, code_dim: int) -> None:
         super().__init__()
-        self.codebook = nn.Parameter(torch.empty(codebook_size, code_dim).uniform_(-1, 1) / codebook_size)
+        self.codebook = nn.Parameter(torch.empty(codebook_size, code_dim))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the codes from [-1/K, 1/K]."""
+        nn.init.uniform_(self.codebook, -1 / len(self.codebook), 1 / len(self.codebook))
 
     def forward(self, features: Tensor) -> Codes:
         """Replace [B, d, H, W] features by ones that the codebook supports."""

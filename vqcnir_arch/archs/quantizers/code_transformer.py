@@ -9,6 +9,14 @@ from torch import Tensor, nn
 from vqcnir_arch.errors import UserError
 
 
+class Attention(nn.MultiheadAttention):
+    """torch's, whose own way to draw its weights anew has another name than that of every other layer."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights as torch does."""
+        self._reset_parameters()
+
+
 class CodeTransformerLayer(nn.Module):
     """Self-attention and MLP, each with pre-norm and residual; [B, N, D] to the same shape.
 
@@ -20,7 +28,7 @@ class CodeTransformerLayer(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, num_heads, batch_first=True)
+        self.attention = Attention(width, num_heads, batch_first=True)
         self.norm2 = nn.LayerNorm(width)
         self.linear1 = nn.Linear(width, 2 * width)
         self.linear2 = nn.Linear(2 * width, width)
