@@ -5,15 +5,14 @@
     python scripts/training_speed.py ../before . --subjects published --rounds 3
 
 Both take the same steps (data to the device, losses, gradients, guard, optimiser) of the library's models on the same
-pixels from the same first weights, each in a process of its own that waits while the other has its turn: other load hits
-both. Every time is printed, by the clock and in processor seconds (which other load disturbs less); the ratio is the
-median over rounds. The losses of the first step show that both compute the same.
+pixels from the same first weights, each in a process of its own that waits while the other has its turn: other load
+hits both. Every time is printed, by the clock and in processor seconds (which other load disturbs less); the ratio is
+the median over rounds. The losses of the first step show that both compute the same.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import statistics

@@ -52,11 +52,9 @@ class SafeTraining(SafeSaving):
         return DistributedDataParallel(net, device_ids=devices, find_unused_parameters=unused)
 
     def get_optimizer(self, optim_type: str, params: list[nn.Parameter], lr: float, **kwargs: Any) -> Optimizer:
-        """Build any of torch's optimisers (BasicSR 1.4.2 knows Adam alone), Adam on a CPU in its one-pass form."""
+        """Build any of torch's optimisers (BasicSR 1.4.2 knows Adam alone)."""
         if optim_type not in optimizers():
             raise UserError(f"unknown optimizer type '{optim_type}'{nearest(optim_type, optimizers())}")
-        if optim_type in ("Adam", "AdamW") and self.device.type == "cpu":
-            kwargs = {"fused": True, **kwargs}
         return optimizers()[optim_type](params, lr=lr, **kwargs)
 
     def setup_schedulers(self) -> None:
