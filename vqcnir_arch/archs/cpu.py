@@ -63,6 +63,8 @@ def double_and_convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 PIXELS = 4096
 """How many are added up in the input's own precision."""
+FEW_PIXELS = 256
+"""Up to so many torch's own group norm adds up well enough, and is faster."""
 
 
 class GroupNorm(nn.GroupNorm):
@@ -73,7 +75,8 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        is_exact = x.is_contiguous() or x.dtype not in (torch.float32, torch.float64)
+        is_small = x.shape[-2] * x.shape[-1] <= FEW_PIXELS
+        is_exact = is_small or x.is_contiguous() or x.dtype not in (torch.float32, torch.float64)
         if not is_fast(x) or is_exact or not x.is_contiguous(memory_format=LAST):
             return super().forward(x)
         return ChannelsLastGroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)
@@ -84,8 +87,8 @@ class ChannelsLastGroupNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
-        mean, deviation = zip(*(mean_and_deviation(pixels, groups, eps) for pixels in pixels_of(x)), strict=True)
-        mean, deviation = torch.stack(mean), torch.stack(deviation)
+        found = zip(*(mean_and_deviation(pixels, groups, eps) for pixels in pixels_of(x)), strict=True)
+        mean, deviation = (torch.cat(each) for each in found)
         ctx.save_for_backward(x, weight, mean, deviation)
         ctx.groups = groups
         scale = weight / deviation
@@ -96,9 +99,9 @@ class ChannelsLastGroupNorm(torch.autograd.Function):
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, deviation = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=LAST)
-        images = zip(pixels_of(x), mean, pixels_of(gradient), strict=True)
-        sums = zip(*(gradient_sums(*image) for image in images), strict=True)
-        of_bias, of_scale = (torch.stack(each) for each in sums)
+        parts = zip(pixels_of(x), parts_of(mean, x), pixels_of(gradient), strict=True)
+        sums = zip(*(gradient_sums(*part) for part in parts), strict=True)
+        of_bias, of_scale = (torch.cat(each) for each in sums)
         of_weight = of_scale / deviation
         # the gradient of the normalised pixels, less its part along their mean and along themselves
         pixels = x.shape[-2] * x.shape[-1]
@@ -109,29 +112,29 @@ class ChannelsLastGroupNorm(torch.autograd.Function):
 
 
 def mean_and_deviation(pixels: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each channel's group in one image's [N, C] pixels, each [C], float64."""
+    """Return mean and standard deviation of each channel's group in images' [B, N, C] pixels, each [B, C], float64."""
     mean, square = (over_groups(moment, groups) for moment in moments(pixels))
     return mean, (square - mean.square()).clamp_min(0).add(eps).sqrt()
 
 
 def moments(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the mean square of each channel of [N, C] pixels, each [C], float64."""
-    pivot = pixels[:PIXELS].mean(0)  # squares of what is left of the pixels without it hardly cancel
+    """Return the mean and the mean square of each channel of images' [B, N, C] pixels, each [B, C], float64."""
+    pivot = pixels[:, :PIXELS].mean(1)  # squares of what is left of the pixels without it hardly cancel
     total = square = torch.zeros_like(pivot, dtype=torch.float64)
-    for part in pixels.split(PIXELS):
-        part = part - pivot
-        total, square = total + part.sum(0), square + part.square_().sum(0)
-    total, square = total / len(pixels), square / len(pixels)
+    for part in pixels.split(PIXELS, dim=1):
+        part = part - pivot[:, None]
+        total, square = total + part.sum(1), square + part.square_().sum(1)
+    total, square = total / pixels.shape[1], square / pixels.shape[1]
     mean = pivot + total
     return mean, square - total.square() + mean.square()
 
 
 def gradient_sums(pixels: Tensor, mean: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sums over N of `gradient`, [N, C], and of its product with pixels − mean, each [C], float64."""
+    """Return the sums over N of `gradient`, [B, N, C], and of its product with pixels − mean, each [B, C], float64."""
     pivot = mean.to(pixels.dtype)
     total = product = torch.zeros_like(mean)
-    for part, of in zip(pixels.split(PIXELS), gradient.split(PIXELS), strict=True):
-        total, product = total + of.sum(0), product + (part - pivot).mul_(of).sum(0)
+    for part, of in zip(pixels.split(PIXELS, dim=1), gradient.split(PIXELS, dim=1), strict=True):
+        total, product = total + of.sum(1), product + (part - pivot[:, None]).mul_(of).sum(1)
     return total, product - (mean - pivot) * total
 
 
@@ -143,16 +146,21 @@ def over_groups(values: Tensor, groups: int) -> Tensor:
 
 def weighted_sum(shift: Tensor, *terms: tuple[Tensor, Tensor]) -> Tensor:
     """Return shift + Σ x·weight in channels_last format, x [B, C, H, W], shift and weights [B, C] in any precision."""
-    first = terms[0][0]
-    out = torch.empty_like(first)
-    for i, target in enumerate(pixels_of(out)):
-        total = shift[i].to(first.dtype)
-        for x, weight in terms:
-            torch.addcmul(total, pixels_of(x)[i], weight[i].to(first.dtype), out=target)
-            total = target
+    out = torch.empty_like(terms[0][0])
+    totals = parts_of(shift.to(out.dtype)[:, None], out)
+    for x, weight in terms:
+        factors = parts_of(weight.to(out.dtype)[:, None], out)
+        for total, pixels, factor, target in zip(totals, pixels_of(x), factors, pixels_of(out), strict=True):
+            torch.addcmul(total, pixels, factor, out=target)
+        totals = pixels_of(out)
     return out
 
 
-def pixels_of(x: Tensor) -> Tensor:
-    """View [B, C, H, W] in channels_last format as [B, H·W, C]."""
-    return x.permute(0, 2, 3, 1).flatten(1, 2)
+def pixels_of(x: Tensor) -> tuple[Tensor, ...]:
+    """View [B, C, H, W] in channels_last format as [B, H·W, C], in parts of some images."""
+    return parts_of(x.permute(0, 2, 3, 1).flatten(1, 2), x)
+
+
+def parts_of(values: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    """Split what has one entry for each image of x, so that the images of a part have few pixels together."""
+    return values.split(max(1, PIXELS // (x.shape[-2] * x.shape[-1])))

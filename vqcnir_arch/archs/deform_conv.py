@@ -76,7 +76,8 @@ def deformed_rows(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     sampled = sampled.view(count, group_channels, TAPS, height * width)
     sampled = sampled * mask.reshape(count, 1, TAPS, height * width)
     columns = sampled.view(batch, -1, height * width)
-    out = torch.matmul(columns.transpose(1, 2), weight.flatten(1).t()) + bias
+    # not matmul, which would copy the columns to turn them
+    out = torch.baddbmm(bias, columns.transpose(1, 2), weight.flatten(1).t().expand(batch, -1, -1))
     return out.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 

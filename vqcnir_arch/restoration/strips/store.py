@@ -80,7 +80,7 @@ class Feature:
         """Put rows into their place."""
         rows = strip.x[0].permute(1, 2, 0).contiguous()
         pixels = rows.flatten(0, 1)
-        self.sums += torch.stack(moments(pixels)) * len(pixels)
+        self.sums += torch.cat(moments(pixels[None])) * len(pixels)
         rows = rows.numpy()
         if isinstance(self.storage, np.ndarray):
             self.storage[strip.start : strip.end] = rows
