@@ -43,13 +43,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(folder: Path):
+def served(folder: Path, megapixels: float = 0.1):
     """Serve a tiny checkpoint; yield the address and the folder for temporary files. Then end it as a user does."""
     write_checkpoint(folder / "tiny.pth")
     temporary, port = folder / "temporary", free_port()
     temporary.mkdir()
-    arguments = ["serve", str(folder / "tiny.pth"), "--port", str(port), "--max-megabytes", "0.2"]
-    arguments += ["--max-megapixels", "0.1"]
+    arguments = ["serve", str(folder / "tiny.pth"), "--port", str(port), "--max-megabytes", "0.5"]
+    arguments += ["--max-megapixels", str(megapixels)]
     environment = {**os.environ, "TMPDIR": str(temporary), "GRADIO_ALLOWED_PATHS": "/etc", "GRADIO_SHARE": "True"}
     with open(folder / "out.txt", "w") as out, open(folder / "errors.txt", "w") as errors:
         process = subprocess.Popen(

@@ -38,43 +38,97 @@ def upload(client, content, name="night.png"):
     return client.post("/gradio_api/upload", files={"files": (name, content)})
 
 
-def ask(client, path, checkpoint="tiny.pth", url=None):
-    """Press the button as the page's script does; return the last message of the server."""
-    file = {"path": path, "url": url, "orig_name": "night.png", "meta": {"_type": "gradio.FileData"}}
-    call = next(d["id"] for d in client.get("/config").json()["dependencies"] if d["backend_fn"])
-    asked = {"data": [file, checkpoint], "fn_index": call, "session_hash": "test"}
+def press(client, inputs, data):
+    """Do what the page's script does for the event with so many inputs; return the messages of the server."""
+    call = next(d["id"] for d in client.get("/config").json()["dependencies"] if len(d["inputs"]) == inputs)
+    asked = {"data": data, "fn_index": call, "session_hash": "test"}
     joined = client.post("/gradio_api/queue/join", json=asked)
     assert joined.status_code == 200, joined.text
+    messages = []
     with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "test"}) as stream:
         for line in stream.iter_lines():
-            message = json.loads(line[6:]) if line.startswith("data: ") else {}
-            if message.get("msg") == "process_completed":
-                return message
+            messages += [json.loads(line[6:])] if line.startswith("data: ") else []
+            if messages and messages[-1].get("msg") == "process_completed":
+                return messages
     raise AssertionError("the stream ended without a result")
 
 
-def test_restores_an_upload_and_gives_the_file(server):
+def ask(client, path, checkpoint="tiny.pth", url=None, strength=1):
+    """Press Restore; return the last message of the server."""
+    file = {"path": path, "url": url, "orig_name": "night.png", "meta": {"_type": "gradio.FileData"}}
+    return press(client, 3, [file, checkpoint, strength])[-1]
+
+
+def look(client, path):
+    """Drop a photo; return what the page then shows: the photo, no result, and the status."""
+    file = {"path": path, "orig_name": "night.png", "meta": {"_type": "gradio.FileData"}}
+    return press(client, 1, [file])[-1]["output"]["data"]
+
+
+def pixels(client, file):
+    """Return the picture behind a file that the server offers."""
+    answer = client.get(f"/gradio_api/file={file['path']}")
+    assert answer.status_code == 200
+    return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_shows_the_photo_then_restores_it_and_gives_the_file(server):
     client, _ = server
-    pair, download, status = ask(client, upload(client, png()).json()[0])["output"]["data"]
+    path = upload(client, png()).json()[0]
+    picture, slider, strength, download, status = look(client, path)
+    np.testing.assert_array_equal(pixels(client, picture["value"]), scene("astronaut", 64, 48)[..., ::-1])
+    assert not slider["visible"] and not strength["interactive"] and not download["interactive"] and status == ""
+    picture, slider, strength, download, status = ask(client, path)["output"]["data"]
     assert status.startswith("64 x 48 restored by tiny.pth in ")
-    assert len(pair) == 2
+    assert len(slider["value"]) == 2 and slider["visible"] and not picture["visible"] and strength["interactive"]
     file = client.get(f"/gradio_api/file={download['value']['path']}")
     assert file.status_code == 200 and file.content.startswith(b"\x89PNG")
 
 
+def test_strength_blends_with_the_photo(server):
+    client, _ = server
+    path = upload(client, png()).json()[0]
+    got = {s: pixels(client, ask(client, path, strength=s)["output"]["data"][3]["value"]) for s in (0, 0.5, 1)}
+    np.testing.assert_array_equal(got[0], scene("astronaut", 64, 48)[..., ::-1])
+    assert np.abs(got[1].astype(int) - got[0]).mean() > 5
+    np.testing.assert_allclose(got[0.5], (got[0].astype(float) + got[1]) / 2, atol=1)
+    assert not ask(client, path, strength=1.5)["success"]
+
+
+def test_the_bar_fills(server):
+    client, _ = server
+    file = {"path": upload(client, png(72, 40)).json()[0], "meta": {"_type": "gradio.FileData"}}
+    messages = press(client, 3, [file, "tiny.pth", 1])
+    steps = [unit for m in messages if m["msg"] == "progress" for unit in m["progress_data"]]
+    shares = [step["progress"] for step in steps]
+    assert shares == sorted(shares) and shares[-1] == 1
+    assert {step["desc"] for step in steps} <= {"reading", "restoring 72 x 40", "writing"} and len(steps) > 1
+
+
+def test_the_example_is_a_dark_astronaut(server):
+    client, _ = server
+    first, second = (press(client, 0, [])[-1]["output"]["data"][0] for _ in range(2))
+    assert first["path"] == second["path"]
+    night, day = pixels(client, first), scene("astronaut", 512, 512)
+    assert night.shape == day.shape and night.mean() < day.mean() / 3
+    assert "has 0 megapixels (512 x 512)" in look(client, first["path"])[4]  # this server's limit is 0.1
+
+
 def test_a_broken_photo_is_one_line_and_the_server_goes_on(server):
     client, temporary = server
-    pair, _, status = ask(client, upload(client, png()[:600]).json()[0])["output"]["data"]
-    assert pair is None
-    assert status.startswith("image 'night.png' cannot be read") and str(temporary) not in status
+    path = upload(client, png()[:600]).json()[0]
+    for picture, slider, _, download, status in (look(client, path), ask(client, path)["output"]["data"]):
+        assert picture["visible"] and not slider["visible"] and not download["interactive"]
+        assert 'role="alert"' in status and "image &#x27;night.png&#x27; cannot be read" in status
+        assert str(temporary) not in status
     large = cv2.imencode(".png", np.zeros((300, 400, 3), np.uint8))[1].tobytes()  # of few bytes, but many pixels
-    assert "0.1" in ask(client, upload(client, large).json()[0])["output"]["data"][2]
-    assert "restored" in ask(client, upload(client, png()).json()[0])["output"]["data"][2]
+    assert "0.1" in ask(client, upload(client, large).json()[0])["output"]["data"][4]
+    assert "restored" in ask(client, upload(client, png()).json()[0])["output"]["data"][4]
 
 
 def test_large_uploads_are_refused(server):
     client, _ = server
-    assert upload(client, b"x" * 300_000).status_code == 413
+    assert upload(client, b"x" * 600_000).status_code == 413
 
 
 def paths(folder):
@@ -102,7 +156,7 @@ def test_no_request_makes_the_network_read_a_file_of_the_disk(server, folder):
         assert not message["success"]
     # an address beside an upload is not followed either: the upload is taken
     message = ask(client, upload(client, png()).json()[0], url="http://127.0.0.1:1/x.png")
-    assert "restored" in message["output"]["data"][2]
+    assert "restored" in message["output"]["data"][4]
     stray = upload(client, png(), "../../../stray.png").json()[0]
     assert str(temporary) in stray and not list(folder.glob("stray.png"))
 

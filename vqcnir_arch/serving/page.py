@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -50,51 +49,57 @@ class NoFetching:
         await (PlainTextResponse("not found", 404) if refused else self.app)(scope, receive, send)
 
 
-@contextmanager
-def errors_shown(gr: Any) -> Iterator[None]:
-    """Show a `UserError` as the page's errors look."""
-    try:
-        yield
-    except UserError as error:
-        raise gr.Error(escape(str(error), quote=False), duration=None, print_exception=False) from error
+def error_box(error: UserError) -> str:
+    """Return an error as HTML that looks like one."""
+    colours = "color: var(--error-text-color); background: var(--error-background-fill)"
+    frame = "border: 1px solid var(--error-border-color); border-radius: 4px; padding: 8px"
+    return f'<div role="alert" style="{colours}; {frame}"><b>Error:</b> {escape(str(error))}</div>'
 
 
 def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
     """Build the page: a photograph and a checkpoint in, slider, line and download out; `gr` is `gradio(...)`."""
     bar = gr.Progress()  # as a default it is what Gradio hands over
 
-    def show(upload: str | None) -> Iterator[tuple[Any, ...]]:
-        cleared = gr.Slider(interactive=False), gr.DownloadButton(value=None, interactive=False), ""
-        yield gr.Image(value=None, visible=True), gr.ImageSlider(value=None, visible=False), *cleared
-        if upload is not None:
-            with errors_shown(gr):
-                before = workshop.look(Path(upload))
-            yield gr.Image(value=before), gr.ImageSlider(), *cleared
+    def before(picture: Any, status: str = "") -> tuple[Any, ...]:
+        """What the page shows while there is no result."""
+        download = gr.DownloadButton(value=None, interactive=False)
+        return picture, gr.ImageSlider(value=None, visible=False), gr.Slider(interactive=False), download, status
+
+    def show(upload: str | None) -> tuple[Any, ...]:
+        try:
+            value = None if upload is None else workshop.look(Path(upload))
+        except UserError as error:
+            return before(gr.Image(value=None, visible=True), error_box(error))
+        return before(gr.Image(value=value, visible=True))
 
     def restore(upload: str | None, checkpoint: str, strength: float, progress: Any = bar) -> tuple[Any, ...]:
-        with errors_shown(gr):
+        try:
             if upload is None:
                 raise UserError("choose a photo first")
             restored = workshop.restore(
                 Path(upload), checkpoint, strength, lambda done, said: progress(done, desc=said)
             )
+        except UserError as error:
+            return before(gr.Image(visible=True), error_box(error))
         pair = gr.ImageSlider(value=(restored.before, restored.after), visible=True)
         download = gr.DownloadButton(value=str(restored.file), interactive=True)
-        return gr.Image(visible=False), pair, gr.Slider(interactive=True), download, restored.said
+        return gr.Image(visible=False), pair, gr.Slider(interactive=True), download, escape(restored.said)
 
     with gr.Blocks(title="vqcnir", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
         gr.Markdown(f"# Restore a dark, blurred photo\n{limits_line(workshop.limits)}")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 photo = gr.File(label="Photo", file_types=["image"], height=160)
-                example = gr.Button("Take the example", size="sm", elem_id="example")
+                example = gr.Button("Take the example photo", size="sm", elem_id="example")
                 checkpoint = gr.Dropdown(list(names), value=names[0], label="Checkpoint")
                 button = gr.Button("Restore", variant="primary", elem_id="restore")
+                status = gr.HTML(elem_id="status")
                 strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength", interactive=False, elem_id="strength")
-                status = gr.Textbox(label="Status", interactive=False, lines=2, elem_id="status")
                 download = gr.DownloadButton("Download", interactive=False, elem_id="download")
             with gr.Column(scale=3):
-                picture = gr.Image(label="Photo", format="png", interactive=False, buttons=[], elem_id="picture")
+                picture = gr.Image(
+                    label="Photo", format="png", interactive=False, height="65vh", buttons=[], elem_id="picture"
+                )
                 slider = gr.ImageSlider(
                     label="Before and after", format="png", interactive=False, max_height=720, buttons=["fullscreen"],
                     visible=False, elem_id="slider",
@@ -102,11 +107,19 @@ def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
         outputs = [picture, slider, strength, download, status]
         private = {"api_visibility": "private"}
         example.click(lambda: str(example_photo(workshop.folder)), None, photo, **private)
-        gr.on([photo.change, checkpoint.change], show, photo, outputs, show_progress_on=picture, **private)
-        gr.on(
-            [button.click, strength.release], restore, [photo, checkpoint, strength], outputs,
-            show_progress_on=[picture, slider], concurrency_limit=1, **private,
+        restoring = gr.on(
+            [button.click, strength.release], restore, [photo, checkpoint, strength], outputs, concurrency_limit=1,
+            show_progress_on=[picture, slider], trigger_mode="always_last", **private,
         )  # fmt: skip
+        gr.on(
+            [photo.change, checkpoint.change],
+            show,
+            photo,
+            outputs,
+            show_progress_on=picture,
+            cancels=restoring,
+            **private,
+        )
     photo.async_move_resource_to_block_cache = only_uploads(photo.async_move_resource_to_block_cache)
     return page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ class Workshop:
     def __init__(self, networks: Networks, limits: Limits, folder: Path) -> None:
         self.networks, self.limits, self.folder = networks, limits, folder
         self.last: Pass | None = None
+        self.lock = threading.Lock()  # Gradio begins the next one while one that a visitor left goes on
 
     def look(self, upload: Path) -> Image.Image:
         """Return a picture of an uploaded photograph; same errors as `restore`."""
@@ -91,7 +93,7 @@ class Workshop:
         Raises:
             UserError: the file is no photograph, too large or took too long; one line without paths of this machine.
         """
-        with self.errors_without_paths(upload):
+        with self.lock, self.errors_without_paths(upload):
             if self.last is None or (self.last.upload, self.last.checkpoint) != (upload, checkpoint):
                 self.last = None  # two would need twice the memory
                 self.last = self.run(upload, checkpoint, progress)
