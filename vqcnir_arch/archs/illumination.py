@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import ARCH_REGISTRY, register
 
 LUMA = (0.299, 0.587, 0.114)
 DARKEST = 1e-3
@@ -20,11 +21,13 @@ def thumbnail(x: Tensor, size: int) -> Tensor:
     return F.adaptive_avg_pool2d(x, size)
 
 
+@register(ARCH_REGISTRY)
 class IlluminationCurve(nn.Module):
     """Brighten images by one curve each, VQCNIR's eq. 6 on the luma of the image instead of on features.
 
     All channels of a pixel get the gain of its luma, so that the hue stays. How much light a scene had, a crop does not
-    show: the curve comes from a thumbnail of the whole image. Ours; Zero-DCE estimates such curves per pixel.
+    show: the curve comes from a thumbnail of the whole image. Ours; Zero-DCE estimates such curves per pixel. As a
+    network of its own BasicSR's SRModel trains it on thumbnails, thousands of which cost what a few crops do.
 
     Args:
         iterations: n of eq. 6; one of them at most doubles what is dark.

@@ -14,6 +14,7 @@ from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_o
 from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.illumination import IlluminationCurve
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import (
     ARCH_REGISTRY,
     ENHANCER_REGISTRY,
@@ -126,6 +127,7 @@ class VQCNIR(VQAutoencoder):
         padding: `exact` pads to the next multiple of 8; `published` always to the next multiple of 64 (in eval mode).
         prior: checkpoint of a `VQGANPrior` (ours or a published one) to start from.
         freeze_prior: freeze codebook, G, after-quant and output layer; default: whether `prior` is given.
+        curve: checkpoint of an `IlluminationCurve` that was trained alone, to start from; it is frozen then.
 
     Source: VQCNIR (AAAI 2024) sections 3.1-3.4.
     """
@@ -158,6 +160,8 @@ class VQCNIR(VQAutoencoder):
     )
     published_dead = ("conv_semantic.", "vgg_feat_extractor.")
     listed_parts = ("fusion",)
+    start_options = (*VQAutoencoder.start_options, "curve")
+    runtime_options = (*VQAutoencoder.runtime_options, "curve")
 
     def __init__(
         self,
@@ -176,6 +180,7 @@ class VQCNIR(VQAutoencoder):
         padding: str = "exact",
         prior: str | None = None,
         freeze_prior: bool | None = None,
+        curve: str | None = None,
     ) -> None:
         super().__init__()
         channels = list(channels)
@@ -189,6 +194,8 @@ class VQCNIR(VQAutoencoder):
         self.residual_conv = nn.Conv2d(channels[0], 3, 3, padding=1) if residual else None
         self.draw_weights()
         self.start_from_prior(prior, freeze_prior)
+        if curve is not None:
+            self.start_from_curve(curve)
         if residual:
             self.out_conv.requires_grad_(False)  # takes no part but in `decode_indices`
             unused = [stage for level, stage in zip(self.decoder.levels[1:], self.generator, strict=True)
@@ -223,6 +230,20 @@ class VQCNIR(VQAutoencoder):
 
     def code_parts(self) -> list[nn.Module]:
         return [*super().code_parts(), self.enhancer]
+
+    def start_from_curve(self, path: str) -> None:
+        """Load and freeze the illumination curve.
+
+        Raises:
+            UserError: the network has none, or the file holds something else.
+        """
+        if self.illumination is None:
+            raise UserError("curve names a checkpoint, but this network has no `illumination`")
+        from vqcnir_arch.checkpoint import load_into
+        from vqcnir_arch.tensor_files import read_state_dict
+
+        load_into(self.illumination, read_state_dict(path), f"curve '{path}'")
+        self.illumination.requires_grad_(False)
 
     def uses_guide(self, level: str) -> bool:
         """Whether G's features of a level, or of a finer one, are wanted."""

@@ -16,7 +16,7 @@ from vqcnir_arch.demo.stages import option_folder, run_stage
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.launch import exit_with_one_line
 from vqcnir_arch.losses.vgg import find_weights
-from vqcnir_arch.small.frames import write_frames
+from vqcnir_arch.small.frames import write_frames, write_thumbnails
 from vqcnir_arch.whole_files import make_folder
 
 NIGHT = ["--exposure", "0.02", "0.3"]
@@ -25,6 +25,8 @@ DAY = [
     "--brightness", "1", "1", "--shot", "5e-6", "1e-5",
 ]  # fmt: skip
 """Pairs that need nothing, so that an ordinary photograph stays as it is."""
+THUMBNAIL_DRAWS = 20
+"""Pairs of each frame's thumbnail: exposures are what the curve learns from, and thumbnails cost little."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -53,30 +55,43 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def make_data(folders: Sequence[Path], out: Path, frames: int, seed: int, left_out: Sequence[str]) -> None:
-    """Write `<out>/frames`, the pairs `<out>/night` of all of them, and `<out>/day` of each photograph's first."""
+    """Write frames, thumbnails of them, and pairs of both: by night, and by day, which need nothing."""
     taken = write_frames(folders, out, frames, seed, left_out)
     print(f"{taken} photographs, {taken * frames} frames")
     first = out / "first_frames"
     first.mkdir(exist_ok=True)
     for frame in (out / "frames").glob("*_00.png"):
         shutil.copyfile(frame, first / frame.name)
-    for source, pairs, settings in ((out / "frames", "night", NIGHT), (first, "day", DAY)):
-        common = ["--recipe", "lolblur", "--split", "train", "--seed", str(seed + 1)]
-        synth.main([str(source), str(out / pairs), *common, *settings])
+    write_thumbnails(out / "frames", out / "thumbnails")
+    quiet = ["--shot", "5e-6", "1e-5"]  # the mean over what a thumbnail's pixel covers has hardly any noise
+    work = [
+        ("frames", "night", NIGHT, 1),
+        ("first_frames", "day", DAY, 1),
+        ("thumbnails", "night_thumbnails", [*NIGHT, *quiet], THUMBNAIL_DRAWS),
+        ("thumbnails", "day_thumbnails", DAY, 1),
+    ]
+    for source, pairs, settings, draws in work:
+        common = ["--recipe", "lolblur", "--split", "train", "--seed", str(seed + 1), "--pairs-per-image", str(draws)]
+        synth.main([str(out / source), str(out / pairs), *common, *settings])
 
 
 def train(out: Path, seed: int) -> Path:
     """Train all stages on what `make_data` wrote and return the network's file."""
     options = option_folder("small")
-    models = {name: out / f"experiments/{name}/models/net_g_latest.pth" for name in ("small_prior", "small_vqcnir")}
-    pairs = f"datasets:train:dataroot=['{out / 'night'}','{out / 'day'}']"
+    models = {
+        name: out / f"experiments/{name}/models/net_g_latest.pth"
+        for name in ("small_prior", "small_curve", "small_vqcnir")
+    }
+    pairs, thumbnails = (
+        f"datasets:train:dataroot=['{out / f'night{kind}'}','{out / f'day{kind}'}']" for kind in ("", "_thumbnails")
+    )
+    start = [pairs, f"network_g:prior={models['small_prior']}", f"network_g:curve={models['small_curve']}"]
     stages = {
         "train_prior": [f"datasets:train:dataroot={out / 'frames'}"],
-        "train_vqcnir": [pairs, f"network_g:prior={models['small_prior']}"],
-        "train_refine": [
-            pairs, f"network_g:prior={models['small_prior']}", f"path:pretrain_network_g={models['small_vqcnir']}",
-        ],
-    }  # fmt: skip
+        "train_curve": [thumbnails],
+        "train_vqcnir": start,
+        "train_refine": [*start, f"path:pretrain_network_g={models['small_vqcnir']}"],
+    }
     for name, force in stages.items():
         run_stage("train", options / f"{name}.yml", out, [f"manual_seed={seed}", *force], resume=True)
     target = out / "vqcnir-s.safetensors"

@@ -23,6 +23,7 @@ SMALLEST_SIDE = 256
 LONGER_SIDE = (288, 800)
 SHARE = (0.6, 1.0)
 """Of the photograph's sides that a frame shows."""
+THUMBNAIL = (80, 80)
 
 
 def write_frames(folders: Sequence[Path], out: Path, frames: int, seed: int, left_out: Sequence[str] = ()) -> int:
@@ -67,6 +68,15 @@ def write_frames(folders: Sequence[Path], out: Path, frames: int, seed: int, lef
     with whole_file(out / "photographs.json") as file:
         file.write(json.dumps(taken, indent=1).encode())
     return len(taken)
+
+
+def write_thumbnails(frames: Path, out: Path) -> None:
+    """Write a thumbnail of each frame, a little larger than the illumination curve's, which crops it."""
+    out.mkdir(exist_ok=True)
+    for path in sorted(frames.glob("*.png")):
+        image = cv2.cvtColor(decode_image(read_bytes(path), path), cv2.COLOR_BGR2RGB)
+        with whole_file(out / path.name) as file:
+            file.write(encode_png(cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)))
 
 
 def mean_lightness(image: np.ndarray) -> float:
