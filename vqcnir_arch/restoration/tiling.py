@@ -17,12 +17,13 @@ from vqcnir_arch.restoration.strips.network import StripResult, check_supported,
 from vqcnir_arch.restoration.strips.store import BYTES, Scratch, free_space
 
 GB = 10**9
-WHOLE_IMAGE_MAPS = 36
-"""A forward pass of the whole image holds at most so many maps of the finest level's channels; measured with the
-default network: 29 at 256 x 256, 32 at 512 x 384 (scripts/restore_memory.py)."""
+WHOLE_IMAGE_MAPS, WITHOUT_FINEST_FUSION = 36, 14
+"""A forward pass of the whole image holds at most so many maps of the finest level's channels. Measured with the
+default network: 29 at 256 x 256, 32 at 512 x 384 (scripts/restore_memory.py); with VQCNIR-S, where D alone works at
+that level: 11 at 1000 x 1000."""
 REHEARSAL = 64
 """Height and width of the image that shows how much disk a larger one takes."""
-MEMORY_SHARE, STRIP_SHARE = 0.3, 0.35
+MEMORY_SHARE, STRIP_SHARE = 0.6, 0.2
 """Of the memory that is left: for feature maps, and for the rows that are worked on."""
 ATTEMPTS = 5
 """How often memory may run out, with a quarter of it used each time, until an image is given up."""
@@ -48,7 +49,9 @@ def used_memory() -> int:
 
 def fits_whole(net: VQNetwork, image: Tensor, limit: float) -> bool:
     """Whether a batch of images goes through the network at once within `limit` bytes for the whole process."""
-    return used_memory() + image.shape[0] * WHOLE_IMAGE_MAPS * map_bytes(net, image) <= limit
+    fuses_finest = not isinstance(net, VQCNIR) or net.uses_guide(net.decoder.levels[-1])
+    maps = WHOLE_IMAGE_MAPS if fuses_finest else WITHOUT_FINEST_FUSION
+    return used_memory() + image.shape[0] * maps * map_bytes(net, image) <= limit
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,16 +10,19 @@ from vqcnir_arch.registry import QUANTIZER_REGISTRY, register
 
 
 def nearest_indices(features: Tensor, codebook: Tensor) -> Tensor:
-    """Return the index of the nearest row of `codebook` [K, d] for each row of `features` [N, d]; VQCNIR eq. 1.
+    """Return the index of the nearest row of `codebook` [K, d] for each row of `features` [N, d]; VQCNIR eq. 1."""
+    return code_distances(features, codebook).argmin(1)
 
-    Runs in float32 whatever autocast says: bfloat16 would flip 2-3 % of the codes. |z|² is left out, as it is the
-    same for every code.
+
+def code_distances(features: Tensor, codebook: Tensor) -> Tensor:
+    """Return the squared distances of features z, [N, d], to codes, [K, d], less |z|²: it is the same for every code.
+
+    Runs in float32 whatever autocast says: bfloat16 would flip 2-3 % of the codes.
     """
     with torch.autocast(features.device.type, enabled=False):
         # not `no_grad`: torch.export cannot save a graph in which it stands inside `autocast`
         features, codebook = features.detach().float(), codebook.detach().float()
-        distances = torch.addmm(codebook.square().sum(1), features, codebook.t(), alpha=-2)
-        return distances.argmin(1)
+        return torch.addmm(codebook.square().sum(1), features, codebook.t(), alpha=-2)
 
 
 def nearest_codes(features: Tensor, quantizer: Quantizer) -> Codes:

@@ -40,9 +40,10 @@ def convolve(conv: nn.Conv2d, strip: Strip) -> Strip:
     needed_from, needed_to = first * stride - padding, (last - 1) * stride - padding + reach + 1
     above, below = max(strip.start - needed_from, 0), max(needed_to - strip.end, 0)
     x = strip.crop(max(needed_from, strip.start), min(needed_to, strip.end)).x
-    if above or below:
-        x = F.pad(x, (0, 0, above, below))
-    x = F.conv2d(x, conv.weight, conv.bias, conv.stride, (0, conv.padding[1]), conv.dilation, conv.groups)
+    both = min(above, below)
+    if above != below:
+        x = F.pad(x, (0, 0, above - both, below - both))
+    x = F.conv2d(x, conv.weight, conv.bias, conv.stride, (both, conv.padding[1]), conv.dilation, conv.groups)
     return Strip(x, first, height)
 
 
@@ -79,9 +80,8 @@ class Affine:
     """
 
     def __init__(self, norm: nn.GroupNorm, *features: Feature) -> None:
-        pixels = features[0].height * features[0].width
-        means = torch.cat([feature.sums for feature in features], dim=1) / pixels
-        mean, square = means.unflatten(1, (norm.num_groups, -1)).mean(2)
+        moments = torch.cat([feature.moments() for feature in features], dim=1)
+        mean, square = moments.unflatten(1, (norm.num_groups, -1)).mean(2)
         size = norm.num_channels // norm.num_groups
         deviation = (square - mean.square()).clamp_min(0).add(norm.eps).rsqrt().repeat_interleave(size)
         scale = norm.weight.double() * deviation

@@ -15,13 +15,18 @@ LARGE_KERNEL_REACH = 11  # rows: 5×5, then 7×7 with dilation 3
 IMA_REACH = 4  # 5×5, then 3×3, and 3×3 after the curve
 
 
+def joined(*maps: Tensor) -> Tensor:
+    """Return the concatenation of maps; one alone as it is."""
+    return torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]
+
+
 def residual_block(block: ResidualBlock, scratch: Scratch, *inputs: Feature) -> Feature:
     """Run a residual block on the concatenation of maps, which are freed."""
     height, width = inputs[0].height, inputs[0].width
     norm1 = Affine(block.norm1, *inputs)
 
     def first(*strips: Strip) -> Strip:
-        x = together(lambda *x: F.silu(norm1(torch.cat(x, dim=1)), inplace=True), *strips)
+        x = together(lambda *x: F.silu(norm1(joined(*x)), inplace=True), *strips)
         return convolve(block.conv1, x)
 
     (hidden,) = scratch.sweep(first, inputs, [block.conv1.out_channels], height, width, halo=1)
@@ -29,7 +34,7 @@ def residual_block(block: ResidualBlock, scratch: Scratch, *inputs: Feature) -> 
 
     def second(h: Strip, *strips: Strip) -> Strip:
         residual = convolve(block.conv2, h.map(lambda x: F.silu(norm2(x), inplace=True)))
-        skip = run(block.skip, together(lambda *x: torch.cat(x, dim=1), *strips))
+        skip = run(block.skip, together(joined, *strips))
         return together(torch.add, residual, skip)
 
     channels = block.conv2.out_channels

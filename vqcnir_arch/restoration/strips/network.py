@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -11,21 +11,18 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.aiem import AIEM
 from vqcnir_arch.archs.illumination import thumbnail
-from vqcnir_arch.archs.layers import Upsample
 from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
-from vqcnir_arch.archs.quantizers.nearest_code import NearestCode, nearest_indices
+from vqcnir_arch.archs.quantizers.nearest_code import NearestCode, code_distances
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.strips.fusions import check_fusion, fuse
-from vqcnir_arch.restoration.strips.layers import convolve, run
-from vqcnir_arch.restoration.strips.modules import aiem, residual_block
+from vqcnir_arch.restoration.strips.autoencoder import TOKENS, decode, encode
+from vqcnir_arch.restoration.strips.fusions import check_fusion
+from vqcnir_arch.restoration.strips.layers import convolve
+from vqcnir_arch.restoration.strips.modules import aiem
 from vqcnir_arch.restoration.strips.store import Feature, Scratch, Strip, together
 
 NEAR_TIE = 1e-4
 """Two codes whose distances differ by less than this share of them may be told apart by rounding alone."""
-
-TOKENS = 65536
-"""Positions whose distances to all codes are in memory at a time."""
 
 
 class StripResult(NamedTuple):
@@ -137,55 +134,6 @@ def input_image(net: VQCNIR, image: Tensor, scratch: Scratch) -> Feature:
     return brightened
 
 
-def encode(
-    net: VQCNIR, image: Feature, scratch: Scratch, progress: Callable[[], object]
-) -> tuple[Feature, list[Feature]]:
-    """Run encoder E; return its feature and those that D gets beside it, coarsest first. The image is kept."""
-    x, skips = image, []
-    for i, stage in enumerate([nn.Sequential(net.encoder.in_conv), *net.encoder.stages]):
-        convolution, *blocks = stage
-        coarser = sweep_convolution(convolution, scratch, x)
-        if i > 1 and net.decoder.skips:
-            skips.insert(0, x)
-        elif i:
-            x.free()
-        x = coarser
-        for block in blocks:
-            x = residual_block(block, scratch, x)
-        if i:
-            progress()
-    return x, skips
-
-
-def sweep_convolution(conv: nn.Conv2d, scratch: Scratch, x: Feature) -> Feature:
-    """Run a convolution; its input is kept."""
-    (kernel, _), (stride, _), (padding, _) = conv.kernel_size, conv.stride, conv.padding
-    height, width = ((size + 2 * padding - kernel) // stride + 1 for size in (x.height, x.width))
-    (result,) = scratch.sweep(
-        lambda strip: convolve(conv, strip), [x], [conv.out_channels], height, width, halo=kernel, factor=stride
-    )
-    return result
-
-
-def double(upsample: Upsample, scratch: Scratch, x: Feature) -> Feature:
-    """Double the size of a map and convolve it; the map is kept."""
-    channels, size = upsample[-1].out_channels, (2 * x.height, 2 * x.width)
-    (result,) = scratch.sweep(lambda s: run(upsample, s), [x], [channels], *size, halo=2, factor=0.5)
-    return result
-
-
-def double_and_add(upsample: Upsample, scratch: Scratch, x: Feature, conv: nn.Conv2d, skip: Feature) -> Feature:
-    """Do the same and add a convolution of a map of the doubled size; both maps are kept."""
-
-    def function(skip: Strip) -> Strip:
-        rows = x.rows(skip.start // 2 - 2, -(-skip.end // 2) + 2)
-        return together(torch.add, run(upsample, rows), convolve(conv, skip))
-
-    channels = upsample[-1].out_channels
-    (result,) = scratch.sweep(function, [skip], [channels], skip.height, skip.width, halo=1)
-    return result
-
-
 def choose_codes(net: VQCNIR, x: Feature) -> tuple[Tensor, int]:
     """Return the nearest codes, [1, h, w], and the number of near ties."""
     codebook, chosen, ties = net.quantizer.codebook, [], 0
@@ -193,67 +141,9 @@ def choose_codes(net: VQCNIR, x: Feature) -> tuple[Tensor, int]:
     for start in range(0, x.height, step):
         features = net.before_quant(x.rows(start, start + step).x)
         rows = features[0].flatten(1).t()
-        chosen.append(nearest_indices(rows, codebook).view(-1, x.width))
-        nearest, second = torch.cdist(rows, codebook).square().topk(2, largest=False).values.unbind(1)
-        ties += int((second - nearest < NEAR_TIE * nearest).sum())
+        distances = code_distances(rows, codebook)
+        nearest, indices = distances.min(1)
+        second = distances.scatter_(1, indices[:, None], torch.inf).amin(1)
+        ties += int((second - nearest < NEAR_TIE * (nearest + rows.square().sum(1))).sum())
+        chosen.append(indices.view(-1, x.width))
     return torch.cat(chosen)[None], ties
-
-
-def decode(
-    net: VQCNIR,
-    scratch: Scratch,
-    x: Feature,
-    indices: Tensor,
-    skips: Sequence[Feature],
-    progress: Callable[[], object],
-) -> tuple[Feature | None, Feature]:
-    """Run both decoders level by level; return G's last feature, if it has a part in the result, and D's.
-
-    `x`, the enhanced feature, is freed, and of `skips` all but the last, the image.
-    """
-    codes = scratch.feature(net.quantizer.codebook.shape[1], x.height, x.width)
-    step = max(1, TOKENS // x.width)
-    for start in range(0, x.height, step):
-        codes.write(Strip(net.quantizer.lookup(indices[:, start : start + step]), start, x.height))
-    guide: Feature | None = sweep_convolution(net.after_quant, scratch, codes)
-    codes.free()
-    decoder, carry = net.decoder, None
-    for i, level in enumerate(decoder.levels):
-        if i:
-            guide = next_guide(net, scratch, guide, i)
-            coarser = x
-            if level in decoder.skips:
-                skip = skips[i - 1]
-                x = double_and_add(decoder.upsamples[level], scratch, coarser, decoder.skips[level], skip)
-                if skip is not skips[-1]:
-                    skip.free()
-            else:
-                x = double(decoder.upsamples[level], scratch, coarser)
-            coarser.free()
-        inputs = [x]
-        if level in decoder.fusions:
-            x, fused, carry = fuse(decoder.fusions[level], scratch, x, guide, carry)
-            inputs = [x, fused]
-        if level in decoder.blocks:
-            x = residual_block(decoder.blocks[level], scratch, *inputs)
-        elif level in decoder.fusions:
-            x.free()
-            x = fused
-        progress()
-    if carry is not None:
-        carry[0].free()
-    return guide, x
-
-
-def next_guide(net: VQCNIR, scratch: Scratch, coarser: Feature | None, i: int) -> Feature | None:
-    """Return G's feature of level `i`, None where nothing needs it; the coarser one is freed."""
-    guide = None
-    if net.uses_guide(net.decoder.levels[i]):
-        upsample, *blocks = net.generator[i - 1]
-        guide = double(upsample, scratch, coarser)
-    if coarser is not None:
-        coarser.free()
-    if guide is not None:
-        for block in blocks:
-            guide = residual_block(block, scratch, guide)
-    return guide

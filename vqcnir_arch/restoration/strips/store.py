@@ -18,6 +18,10 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.whole_files import reason
 
 BYTES = 4  # float32
+PORTION = 64 * 2**20
+"""Bytes of rows that are worked on at a time, though there be memory for more: near the caches it is faster."""
+LEAST_HALOS = 8
+"""So many times the rows that are computed twice, at either end of a strip, are computed once, if memory allows it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def together(function: Callable[..., Tensor], *strips: Strip) -> Strip:
 
 
 class Feature:
-    """A feature map [C, H, W] that is written once from top to bottom and knows its channels' sums.
+    """A feature map [C, H, W] that is written from top to bottom and then read.
 
     Args:
         shape: (C, H, W).
@@ -73,15 +77,12 @@ class Feature:
     ) -> None:
         self.channels, self.height, self.width = shape
         self.storage, self.release = storage, release
-        self.sums = torch.zeros(2, self.channels, dtype=torch.float64)
-        """Sum and sum of squares of every channel."""
+        self._moments: Tensor | None = None
 
     def write(self, strip: Strip) -> None:
         """Put rows into their place."""
         rows = strip.x[0].permute(1, 2, 0).contiguous()
-        pixels = rows.flatten(0, 1)
-        self.sums += torch.cat(moments(pixels[None])) * len(pixels)
-        rows = rows.numpy()
+        rows, self._moments = rows.numpy(), None
         if isinstance(self.storage, np.ndarray):
             self.storage[strip.start : strip.end] = rows
             return
@@ -109,11 +110,16 @@ class Feature:
 
     def channel_means(self) -> Tensor:
         """Return the mean of every channel, [1, C, 1, 1]."""
-        return (self.sums[0] / (self.height * self.width)).float().view(1, -1, 1, 1)
+        return self.moments()[0].float().view(1, -1, 1, 1)
 
-    def begin_anew(self) -> None:
-        """Prepare to be written once more."""
-        self.sums.zero_()
+    def moments(self) -> Tensor:
+        """Return mean and mean square of every channel, [2, C], float64; read from all rows once."""
+        if self._moments is None:
+            step = max(1, PORTION // self.row_bytes)
+            strips = [self.rows(start, start + step) for start in range(0, self.height, step)]
+            shares = [(strip.x[0].permute(1, 2, 0).flatten(0, 1), strip.x.shape[2] / self.height) for strip in strips]
+            self._moments = sum(torch.cat(moments(pixels[None])) * share for pixels, share in shares)
+        return self._moments
 
     def free(self) -> None:
         """Give back memory or disk."""
@@ -206,11 +212,10 @@ class Scratch:
                 output, which has its size.
         """
         made = [self.feature(channels, height, width) for channels in outputs] if into is None else [into]
-        if into is not None:
-            into.begin_anew()
         channels = sum(outputs) + factor * sum(f.channels * f.width / width for f in inputs)
         if self.strip_share is None:
-            rows = max(1, int(self.strip_memory / (cost * channels * width * BYTES)))
+            row = channels * width * BYTES
+            rows = max(1, min(int(self.strip_memory / (cost * row)), max(PORTION // row, LEAST_HALOS * halo)))
         else:
             rows = max(1, round(self.strip_share * height))
         for start in range(0, height, rows):
