@@ -1,4 +1,4 @@
-"""`vqcnir demo`: both training stages and a test on real photographs, in minutes on a CPU, with nothing downloaded."""
+"""`vqcnir demo`: the network that ships, then both training stages on real photographs, in minutes on a CPU."""
 
 from __future__ import annotations
 
@@ -14,31 +14,44 @@ from vqcnir_arch.errors import UserError
 
 STAGES = {"stage I: the VQ prior": "demo_prior", "stage II: VQCNIR": "demo_vqcnir"}
 SHOWN_ROWS = 4
+LOLBLUR = "train_vqcnir_lolblur.yml"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the demo; `--out` is a new or earlier demo folder, `--seed` changes pairs and training alike."""
-    parser = argparse.ArgumentParser(prog="vqcnir demo")
-    parser.add_argument("--out", default="demo_out", help="folder for everything the demo writes (default: demo_out)")
+    """Show what vqcnir-s restores, then train a small network from nothing and test it; nothing is downloaded."""
+    parser = argparse.ArgumentParser(prog="vqcnir demo", description=main.__doc__)
+    parser.add_argument("--out", default="demo_out", help="a new folder, or an earlier demo's (default: demo_out)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the pairs and of both trainings (default: 0)")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="your own photographs, restored into OUT/photos")
     known = parser.parse_args(arguments)
-    results = run_demo(Path(known.out).expanduser().resolve(), known.seed)
+    results = run_demo(Path(known.out).expanduser().resolve(), known.seed, known.photos)
     print(results)
 
 
-def run_demo(out: Path, seed: int) -> str:
-    """Make the pairs, train, test, and write `comparison.png`, `losses.png`, `table.md` and `demo.json` into `out`.
+def run_demo(out: Path, seed: int, photos: Path | None = None) -> str:
+    """Make the pairs, restore with the network that ships, train, test, and write what came out into `out`.
+
+    That is `comparison.png`, `losses.png`, `table.md`, `demo.json` and the folders `shipped` and `photos`.
 
     Returns:
-        The table, with where the pictures are.
+        The table, where the pictures are, and what can be done next.
     """
-    from vqcnir_arch.demo import figures, report, scenes
+    from vqcnir_arch.demo import figures, report, scenes, shipped
     from vqcnir_arch.demo.stages import option_folder, run_stage
+    from vqcnir_arch.packaged import DEFAULT, packaged_file
 
     started = time.perf_counter()
     options = option_folder()
+    packaged_file(DEFAULT)
+    if photos is not None:
+        shipped.check_photos(photos, out)
     claim_folder(out)
     scenes.write_pairs(out / "data", seed)
+    if photos is not None:
+        shipped.restore_folder(photos, out / "photos")
+    shipped.restore_folder(out / "data/test/low_blur_noise", out / "shipped")
+    shipped_scores = shipped.measure_shipped(out / "data", out / "shipped")
+    print(shipped.sentence(shipped_scores), flush=True)
     prior = out / "experiments/demo_prior/models/net_g_latest.pth"
     restorer = out / "experiments/demo_vqcnir/models/net_g_latest.pth"
     data = out / "data"
@@ -54,8 +67,8 @@ def run_demo(out: Path, seed: int) -> str:
         f"datasets:test:dataroot={data}", f"path:pretrain_network_g={restorer}",
     ])  # fmt: skip
 
-    rows = report.measure(data, out / "results/demo_test/visualization/held_out")
-    summary = report.summarise(rows)
+    rows = report.measure(data, out / "results/demo_test/visualization/held_out", out / "shipped")
+    summary: dict[str, float | None] = {**report.summarise(rows), **shipped_scores}
     summary["prior_psnr"], summary["codebook_usage"] = report.measure_prior(prior, data / "test/high_sharp_scaled")
     summary["niqe"] = mean(row["restored_niqe"] for row in rows)
     report.save_comparison(out / "comparison.png", rows, SHOWN_ROWS)
@@ -65,7 +78,19 @@ def run_demo(out: Path, seed: int) -> str:
     (out / "demo.json").write_text(json.dumps({**summary, "images": report.plain(rows)}, indent=2), encoding="utf-8")
     table = report.table(rows, summary)
     (out / "table.md").write_text(table, encoding="utf-8")
-    return f"\n{table}\nwritten to {out}: comparison.png, losses.png, table.md, demo.json"
+    pictures = "comparison.png, losses.png, table.md, demo.json, shipped/" + (", photos/" if photos is not None else "")
+    return f"\n{table}\n{shipped.sentence(shipped_scores)}\nwritten to {out}: {pictures}\n{next_steps(restorer)}"
+
+
+def next_steps(checkpoint: Path) -> str:
+    """Name the network trained here and the two commands that come next."""
+    from vqcnir_arch.demo.stages import option_folder
+
+    return (
+        f"the network trained here: {checkpoint}\n"
+        f"next, a photograph with it (without -w: with vqcnir-s): vqcnir restore night.jpg -w {checkpoint}\n"
+        f"and a network of the published size on LOL-Blur: vqcnir train -opt {option_folder('vqcnir') / LOLBLUR}"
+    )
 
 
 def claim_folder(out: Path) -> None:
@@ -77,7 +102,7 @@ def claim_folder(out: Path) -> None:
     marker = out / ".vqcnir-demo"
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not marker.exists())):
         raise UserError(f"--out '{out}' exists and no demo wrote it: name a new folder")
-    for name in ("data", "experiments", "results", "tb_logger"):
+    for name in ("data", "experiments", "results", "tb_logger", "shipped", "photos"):
         shutil.rmtree(out / name, ignore_errors=True)
     try:
         out.mkdir(parents=True, exist_ok=True)

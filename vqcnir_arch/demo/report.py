@@ -14,17 +14,20 @@ from vqcnir_arch import load_network
 from vqcnir_arch.demo import figures
 from vqcnir_arch.demo.baselines import apply_gamma, fit_gamma, flat, read, score
 from vqcnir_arch.models.code_usage import CodeUsage
+from vqcnir_arch.packaged import DEFAULT
 
 METHODS = ("input", "restored", "gamma", "best_gamma", "flat")
+SHOWN = ("input", "restored", "shipped")
 Row = dict[str, Any]
 
 
-def measure(data: Path, results: Path) -> list[Row]:
+def measure(data: Path, results: Path, shipped: Path) -> list[Row]:
     """Score every held-out image: input, restored, one gamma, its own best gamma, flat.
 
     Args:
         data: root of the pairs in LOL-Blur's layout.
         results: folder of the restored images, `<video>/<frame>.png`.
+        shipped: the same of the network that ships, for the picture alone.
 
     Returns:
         One row per image: its name, `<method>_psnr`, `<method>_ssim`, and the images themselves.
@@ -51,6 +54,7 @@ def measure(data: Path, results: Path) -> list[Row]:
         row: Row = {"name": name.with_suffix("").as_posix(), "gamma": gamma, "best_gamma": best, "truth": truth}
         for method, candidate in images.items():
             row[f"{method}_psnr"], row[f"{method}_ssim"] = score(candidate, truth)
+        images["shipped"] = read(shipped / name)
         row["restored_niqe"] = float(calculate_niqe(images["restored"], crop_border=0))
         rows.append({**row, "images": images})
     return rows
@@ -103,15 +107,13 @@ def table(rows: list[Row], summary: dict[str, float]) -> str:
 
 
 def save_comparison(path: Path, rows: list[Row], count: int) -> None:
-    """Write input | restored | truth of `count` images spread over the held-out ones."""
+    """Write input | trained here | shipped | truth of `count` images spread over the held-out ones."""
     shown = rows[:: max(1, len(rows) // count)][:count]
-    columns = {
-        "night input": [row["images"]["input"] for row in shown],
-        "restored": [row["images"]["restored"] for row in shown],
-        "truth": [row["truth"] for row in shown],
-    }
+    titles = ("night input", "trained in the demo", f"{DEFAULT} (ships)")
+    columns = {title: [row["images"][image] for row in shown] for title, image in zip(titles, SHOWN, strict=True)}
+    columns["truth"] = [row["truth"] for row in shown]
     captions = [
-        [f"{row['input_psnr']:.2f} dB / {row['input_ssim']:.3f}", f"{row['restored_psnr']:.2f} dB / "
-         f"{row['restored_ssim']:.3f}", row["name"]] for row in shown
-    ]  # fmt: skip
+        [*("{:.2f} dB / {:.3f}".format(*score(row["images"][image], row["truth"])) for image in SHOWN), row["name"]]
+        for row in shown
+    ]
     figures.save_comparison(path, columns, captions)

@@ -15,6 +15,8 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.options.shipped import shipped
 
 PROGRESS = re.compile(r"\[epoch:.*iter:\s*([\d,]+)")
+IMAGES = re.compile(r"\|\s*(\d+)/(\d+) \[")
+"""How far the bar of BasicSR's test loop is (`val: pbar`)."""
 VALUE = re.compile(r"\b(l_\w+|psnr|ssim|niqe): ([-+.\de]+)")
 TAIL = 5
 
@@ -47,11 +49,14 @@ def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str], re
     tail: list[str] = []
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as process,
-        tqdm(total=total, desc=content["name"], unit="it") as bar,
+        tqdm(total=total, desc=content["name"], unit="it" if total else "image") as bar,
     ):
         for line in process.stdout:
             tail = [*tail, line.rstrip()][-TAIL:]
-            progress = PROGRESS.search(line)
+            progress, images = PROGRESS.search(line), IMAGES.search(line)
+            if images:
+                bar.total = int(images[2])
+                bar.update(int(images[1]) - bar.n)
             if progress or "\t # " in line:  # an iteration, or a line of a validation's result
                 values = [f"{name}={float(value):.4g}" for name, value in VALUE.findall(line)]
                 bar.set_postfix_str(" ".join(values), refresh=False)
