@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import torch
 from small_comparison import methods, sets, sheets, tables
-from small_comparison.measure import columns_of, measure, slug, write_results
+from small_comparison.measure import PROTOCOL, columns_of, measure, slug, write_results
 
 from vqcnir_arch.arguments import not_negative, positive
 from vqcnir_arch.data.files import read_image
@@ -140,7 +140,7 @@ def compare(
     about: dict[str, str],
 ) -> None:
     """Restore, measure, and write or print the tables."""
-    about["metrics"] = "; ".join(column.settings for column in columns_of(all_sets[0], known.quick))
+    about["metrics"] = "; ".join(column.settings for column in PROTOCOL.columns)
     about["seed of (a)"] = str(known.seed)
     all_measured = []
     for images in all_sets:
