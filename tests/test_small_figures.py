@@ -136,7 +136,9 @@ def test_whole_comparison(load_script, photographs, small, lpips_files, use_hub,
         script.main(list(map(str, arguments)))
         return capsys.readouterr().out
 
-    run(out, *flags, *more, "--show", "street")
+    page = photographs / "page.md"
+    page.write_text("# Page\n<!-- figures -->\nold\n<!-- end of figures -->\nend\n")
+    run(out, *flags, *more, "--show", "street", "--page", page)
     figures = json.loads((out / "figures.json").read_text())
     kinds = {name: entry["images"] for name, entry in figures["sets"].items()}
     assert kinds == {"a_0.04-0.2": 2, "a_0.02-0.04": 2, "a_0.2-0.3": 2, "ordinary": 2, "b": 1, "c": 2}
@@ -160,6 +162,7 @@ def test_whole_comparison(load_script, photographs, small, lpips_files, use_hub,
 
     table = (out / "table.md").read_text()
     assert f"| S | {sum(p.numel() for p in small[0].parameters()):,} |" in table
+    assert page.read_text() == f"# Page\n<!-- figures -->\n{table}<!-- end of figures -->\nend\n"
     assert "floor: +0.20 dB, +0.040, × 0.90" in table and "NIQE below the input's" in table
     sheets = {path.name for path in (out / "sheets").iterdir()}
     assert sheets == {"a_0.04-0.2.jpg", "a_0.02-0.04.jpg", "a_0.2-0.3.jpg", "b.jpg", "c.jpg", "shown.jpg"}
@@ -193,6 +196,8 @@ def test_bad_input_is_one_line(load_script, photographs, small, make_tiny, capsy
         main([out, *night, "--network", f"S={small[1]}", f"S={small[1]}"])
     with pytest.raises(UserError, match="cannot be read by spandrel"):
         main([out, *night, "--rival", f"R={prior}"])
+    with pytest.raises(UserError, match="has no place for tables"):
+        main([out, *night, "--page", str(photographs / "page.md")])
     with pytest.raises(SystemExit):
         main([out, *night, "--network", str(small[1])])
     assert "expected NAME=PATH" in capsys.readouterr().err
