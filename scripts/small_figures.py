@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import torch
 from small_comparison import methods, sets, sheets, tables
-from small_comparison.measure import columns_of, measure, slug, write_results
+from small_comparison.measure import PROTOCOL, columns_of, measure, slug, write_results
 
 from vqcnir_arch.arguments import not_negative, positive
 from vqcnir_arch.data.files import read_image
@@ -32,6 +32,7 @@ from vqcnir_arch.whole_files import write_file
 
 SEED = 20261130  # chosen before the network was trained
 GAMMA_PAIRS = 200
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -60,6 +61,7 @@ def argument_parser() -> argparse.ArgumentParser:
         help="results of another program, DIR/SET/IMAGE as the inputs lie in OUT/results/input",
     )  # fmt: skip
     compared.add_argument("--train-pairs", type=Path, metavar="DIR", help="training pairs: one gamma is fitted on them")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="Markdown page whose tables are replaced by these")
     parser.add_argument("--show", nargs="+", default=[], metavar="NAME", help="night photographs for sheets/shown.jpg")
     parser.add_argument("--quick", action="store_true", help="one line of means a method, on the pairs that decide")
     parser.add_argument("--threads", type=positive, default=1, help="of networks and metrics (default: 1)")
@@ -117,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = argument_parser().parse_args(arguments)
     torch.set_num_threads(known.threads)
     cv2.setNumThreads(known.threads)
+    if known.page is not None:
+        around_tables(known.page)  # now, not after an hour
     photographs = {}
     if known.sharp and "a" in known.only:
         photographs = sets.find_photographs(known.sharp, "--sharp", known.every)
@@ -140,7 +144,7 @@ def compare(
     about: dict[str, str],
 ) -> None:
     """Restore, measure, and write or print the tables."""
-    about["metrics"] = "; ".join(column.settings for column in columns_of(all_sets[0], known.quick))
+    about["metrics"] = "; ".join(column.settings for column in PROTOCOL.columns)
     about["seed of (a)"] = str(known.seed)
     all_measured = []
     for images in all_sets:
@@ -157,11 +161,28 @@ def compare(
     for method in all_methods:
         if method.about:
             about[method.name] = ", ".join(f"{key} {value}" for key, value in method.about.items())
-    write_file(known.out / "table.md", tables.markdown(all_measured, about).encode())
+    markdown = tables.markdown(all_measured, about)
+    write_file(known.out / "table.md", markdown.encode())
+    if known.page is not None:
+        write_file(known.page, markdown.join(around_tables(known.page)).encode())
     content = json.dumps(tables.as_json(all_measured, about), indent=1, ensure_ascii=False, allow_nan=False)
     write_file(known.out / "figures.json", content.encode())
     write_sheets(known, all_measured)
     print(f"{known.out / 'table.md'}, {known.out / 'figures.json'}, {known.out / 'sheets'}{os.sep}")
+
+
+def around_tables(page: Path) -> tuple[str, str]:
+    """Return what stands before and after a page's tables, its two marks included.
+
+    Raises:
+        UserError: it has no marks.
+    """
+    try:
+        before, rest = page.read_text(encoding="utf-8").split(f"{BEGIN}\n")
+        after = rest.split(f"{END}\n")[1]
+    except (OSError, ValueError, IndexError) as error:
+        raise UserError(f"--page '{page}' has no place for tables: a line '{BEGIN}' and a line '{END}'") from error
+    return f"{before}{BEGIN}\n", f"{END}\n{after}"
 
 
 def quick_line(measured: tables.Measured, method: str) -> str:

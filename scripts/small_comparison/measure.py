@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,7 +94,8 @@ def measure(out: Path, images: ImageSet, methods: Sequence[Method], columns: Seq
     journal = Journal(out / "journal.jsonl")
     try:
         cv2.setNumThreads(1)
-        meter = Meter(PROTOCOL, columns, journal, CPU, batch=1)
+        with contextlib.redirect_stdout(sys.stderr):  # pyiqa tells there which weights it loads
+            meter = Meter(PROTOCOL, columns, journal, CPU, batch=1)
         if meter.measured.skipped:
             raise UserError("; ".join(f"column {name}: {why}" for name, why in meter.measured.skipped.items()))
         todo = meter.missing(list(pairs.values()))

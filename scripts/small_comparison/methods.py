@@ -75,7 +75,9 @@ def simple_methods(gamma: float | None) -> list[Method]:
     """Return what needs no network; `gamma` is that of the training pairs, None without them."""
     methods = [Method(INPUT, lambda item: item.image, is_dark)]
     if gamma is not None:
-        methods.append(Method(ONE_GAMMA, lambda item: apply_gamma(item.image, gamma), is_dark, {"gamma": gamma}))
+        methods.append(
+            Method(ONE_GAMMA, lambda item: apply_gamma(item.image, gamma), is_dark, {"gamma": round(gamma, 3)})
+        )
     return [
         *methods,
         Method(
@@ -117,9 +119,11 @@ def own_methods(name: str, path: Path, with_variants: bool) -> list[Method]:
     """Return a checkpoint of ours as a method and, if asked for, what it does without the codebook's help.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or is a prior.
     """
     net = vqcnir_arch.load_network(path)
+    if net.is_prior:
+        raise UserError(f"--network '{path}' is a prior (stage I): it restores nothing, expected stage II")
 
     def run(item: Item) -> np.ndarray:
         return vqcnir_arch.restore(net, item.image[..., ::-1])[..., ::-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,8 +142,10 @@ def flat(name: str) -> str:
     return name.replace("/", "_")
 
 
-def training_pairs(folder: Path, every: int) -> tuple[list[Path], list[Path]]:
+def training_pairs(folder: Path, most: int) -> tuple[list[Path], list[Path]]:
     """Return inputs and truths of pairs in LOL-Blur's layout, `<folder>/{low_blur_noise,high_sharp_scaled}/...`.
+
+    Of more than `most` they are every second, every third, ... in the order of their names.
 
     Raises:
         UserError: they are missing or do not pair.
@@ -151,7 +154,7 @@ def training_pairs(folder: Path, every: int) -> tuple[list[Path], list[Path]]:
         find_images(existing_folder(folder / name, "--train-pairs")) for name in ("low_blur_noise", "high_sharp_scaled")
     )
     check_pairs(inputs, truths, f"--train-pairs '{folder}'")
-    names = list(inputs)[::every]
+    names = list(inputs)[:: math.ceil(len(inputs) / most)]
     return [inputs[name] for name in names], [truths[name] for name in names]
 
 

@@ -23,7 +23,9 @@ def save_comparison(path: Path, columns: dict[str, Sequence[np.ndarray]], captio
         captions: for every row the line below each of its images.
     """
     rows = len(captions)
-    figure, axes = plt.subplots(rows, len(columns), figsize=(3 * len(columns), 3.25 * rows), squeeze=False)
+    heights = [3 * max(image.shape[0] / image.shape[1] for image in row) for row in zip(*columns.values(), strict=True)]
+    size = (3 * len(columns), sum(heights) + 0.25 * rows)
+    figure, axes = plt.subplots(rows, len(columns), figsize=size, height_ratios=heights, squeeze=False)
     for column, (title, images) in enumerate(columns.items()):
         axes[0, column].set_title(title, fontsize=13)
         for row in range(rows):
