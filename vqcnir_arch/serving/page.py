@@ -132,8 +132,8 @@ def limits_line(limits: Limits) -> str:
     """Say the limits."""
     return (
         f"Up to {limits.megapixels:g} megapixels and {limits.megabytes:g} MB. What would take more than "
-        f"{limits.seconds:g} s, or more memory than there is, is restored at a smaller size. One photo at a time. Photos "
-        "stay on the machine that runs this page."
+        f"{limits.seconds:g} s, or more memory than there is, is restored at a smaller size. One photo at a time. "
+        "Photos stay on the machine that runs this page."
     )
 
 
