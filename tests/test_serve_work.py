@@ -11,13 +11,21 @@ import numpy as np
 import pytest
 import torch
 from conftest import scene
+from PIL import ExifTags, Image
 
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.restoration import restore
+from vqcnir_arch.restoration.attention_time import PassTime
+from vqcnir_arch.restoration.results import is_result
 from vqcnir_arch.restoration.tiling import GB, used_memory
 from vqcnir_arch.serving.checkpoints import Networks, find_checkpoints, short_names
-from vqcnir_arch.serving.work import Limits, Workshop, stopped_after
+from vqcnir_arch.serving.command import parse
+from vqcnir_arch.serving.example import example_photo
+from vqcnir_arch.serving.passes import stopped_after
+from vqcnir_arch.serving.sizes import size_in_time
+from vqcnir_arch.serving.work import Limits, Workshop
 
 LIMITS = Limits(megapixels=0.1, megabytes=1, seconds=60, memory=100)
 
@@ -102,6 +110,7 @@ def test_restores_as_the_python_api_and_keeps_the_kind_of_file(nets, tmp_path):
     np.testing.assert_array_equal(np.asarray(restored.before), cv2.imread(str(path))[..., ::-1])
     assert restored.file.name == "night_restored.png"
     np.testing.assert_array_equal(cv2.imread(str(restored.file))[..., ::-1], expected)
+    assert is_result(restored.file)
     assert restored.said.startswith("56 x 40 restored by one.pth in ")
     other = shop.restore(photo(tmp_path / "uploads/other.jpg"), "two.pth")
     assert other.file.name == "other_restored.jpg" and not restored.file.exists()  # only the last one is kept
@@ -128,7 +137,7 @@ def test_a_photo_that_takes_too_long_is_stopped_between_layers(nets, tmp_path, m
     net = shop.networks.load("one.pth")
     assert not any(module._forward_pre_hooks for module in net.modules())
     clock, begun = [0.0], []
-    monkeypatch.setattr("vqcnir_arch.serving.work.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("vqcnir_arch.serving.passes.time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def slow(*_):
         begun.append("encoder")
@@ -141,18 +150,112 @@ def test_a_photo_that_takes_too_long_is_stopped_between_layers(nets, tmp_path, m
     assert begun == ["encoder"]  # it had begun, and did not go on
 
 
-def test_what_does_not_fit_the_memory_goes_in_strips_or_is_refused(nets, tmp_path, make_tiny, monkeypatch):
+def test_what_does_not_fit_the_memory_goes_in_strips(nets, tmp_path, monkeypatch):
     path = photo(tmp_path / "uploads/a.png")
     whole = workshop(nets, tmp_path).restore(path, "one.pth").after
-    monkeypatch.setattr("vqcnir_arch.serving.work.fits_whole", lambda *_: False)
+    monkeypatch.setattr("vqcnir_arch.serving.passes.fits_whole", lambda *_: False)
+    done = []
     shop = workshop(nets, tmp_path, Limits(0.1, 1, 60, memory=used_memory() / GB + 1))
-    strips = shop.restore(path, "one.pth").after
+    strips = shop.restore(path, "one.pth", progress=lambda share, said: done.append(share)).after
     assert np.abs(np.asarray(strips, int) - np.asarray(whole, int)).max() <= 1
+    assert done == sorted(done) and done[0] == 0 and done[-2:] == [1, 1] and len(set(done)) > 4
     stopping = workshop(nets, tmp_path, Limits(0.1, 1, 0, memory=used_memory() / GB + 1))
     assert "stopped after 0 s" in refused(stopping, path)
-    net = make_tiny("VQCNIR", quantizer={"type": "VectorRegression"})  # strips do not know it
+
+
+def test_what_strips_do_not_know_is_restored_at_a_size_that_fits(nets, tmp_path, make_tiny, monkeypatch):
+    net = make_tiny("VQCNIR", quantizer={"type": "VectorRegression"})
     torch.save({"params": net.state_dict()}, nets / "two.pth")
-    assert "more memory than there is" in refused(shop, path, "two.pth")
+    monkeypatch.setattr("vqcnir_arch.serving.passes.fits_whole", lambda _, image, limit: image.numel() <= 3 * 20_000)
+    shop = workshop(nets, tmp_path)
+    restored = shop.restore(photo(tmp_path / "uploads/a.png", 240, 160), "two.pth")
+    assert restored.said.startswith(
+        "240 x 160 restored at 167 x 111, as large as time and memory allow, by two.pth in "
+    )
+    assert restored.after.size == restored.before.size == (167, 111)
+    assert cv2.imread(str(restored.file)).shape == (111, 167, 3)
+    monkeypatch.setattr("vqcnir_arch.serving.passes.fits_whole", lambda *_: False)
+    assert "more memory than there is" in refused(shop, photo(tmp_path / "uploads/b.png", 240, 160), "two.pth")
+
+
+def test_memory_that_runs_out_makes_it_smaller_too(nets, tmp_path, monkeypatch):
+    sizes = []
+
+    def short(net, image):
+        sizes.append(tuple(image.shape[2:]))
+        if image.shape[2] == 160:
+            raise torch.OutOfMemoryError("no")
+        return image
+
+    monkeypatch.setattr("vqcnir_arch.serving.passes.restore_tensor", short)
+    monkeypatch.setattr("vqcnir_arch.serving.passes.layer_calls", lambda net: 1)
+    restored = workshop(nets, tmp_path).restore(photo(tmp_path / "uploads/a.png", 240, 160), "one.pth")
+    assert sizes == [(160, 240), (133, 200)] and "restored at 200 x 133, " in restored.said
+
+
+def test_a_phone_photo_of_12_megapixels_is_made_as_small_as_its_time_asks(nets, tmp_path, monkeypatch):
+    """At a second per megapixel and 1 of 2 s it is restored at 1 megapixel; turned as its EXIF says."""
+    path = tmp_path / "phone.jpg"
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(scene("astronaut", 4000, 3000)).save(path, exif=exif)
+    monkeypatch.setattr("vqcnir_arch.serving.sizes.pass_time", lambda net: PassTime(1e-6, 0))
+    monkeypatch.setattr("vqcnir_arch.serving.passes.restore_tensor", lambda net, image: image)
+    monkeypatch.setattr("vqcnir_arch.serving.passes.layer_calls", lambda net: 1)
+    shop = workshop(nets, tmp_path, Limits(megapixels=50, megabytes=50, seconds=2, memory=100))
+    restored = shop.restore(path, "one.pth")
+    assert restored.said.startswith("3000 x 4000 restored at 866 x 1154, ")
+    upright = scene("astronaut", 1154, 866).swapaxes(0, 1)[:, ::-1].astype(int)
+    assert np.abs(cv2.imread(str(restored.file))[..., ::-1] - upright).mean() < 3
+    assert max(shop.look(path).size) == 2048
+
+
+def test_time_decides_the_size():
+    net = SimpleNamespace(fixed_size=None)
+    assert size_in_time(SimpleNamespace(fixed_size=512), (3000, 4000), 1) == (3000, 4000)
+    assert size_in_time(net, (256, 256), 1) == (256, 256)  # too small to measure, whatever it takes
+    assert PassTime(2, 0).pixels(10) == 5 and PassTime(0, 0.25).pixels(16) == 8
+    assert PassTime(3, 0.5).seconds(PassTime(3, 0.5).pixels(7)) == pytest.approx(7)
+
+
+def test_another_strength_needs_no_second_pass(nets, tmp_path, monkeypatch):
+    shop, path = workshop(nets, tmp_path), photo(tmp_path / "uploads/a.png")
+    passes = []
+    shop.networks.load("one.pth").register_forward_hook(lambda *_: passes.append(1))
+    got = {strength: np.asarray(shop.restore(path, "one.pth", strength).after, int) for strength in (1, 0, 0.5)}
+    count = len(passes)
+    np.testing.assert_array_equal(got[0], cv2.imread(str(path))[..., ::-1])
+    np.testing.assert_array_equal(got[1], np.asarray(shop.restore(path, "one.pth").after))
+    assert np.abs(got[0.5] - (got[0] + got[1]) / 2).max() <= 1 and np.abs(got[0] - got[1]).max() > 10
+    assert len(passes) == count
+    assert is_result(shop.restore(path, "one.pth", 0.5).file)
+    shop.restore(photo(tmp_path / "uploads/b.png"), "one.pth")
+    assert len(passes) > count
+    with pytest.raises(UserError, match="from 0 to 1"):
+        shop.restore(path, "one.pth", 1.5)
+
+
+def test_the_example_is_made_once_and_always_alike(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    path = example_photo(first)
+    made = path.stat().st_mtime_ns
+    assert example_photo(first) == path and path.stat().st_mtime_ns == made
+    assert example_photo(second).read_bytes() == path.read_bytes()
+
+
+def test_without_a_checkpoint_it_is_the_network_that_ships(tmp_path, monkeypatch, make_tiny):
+    assert parse([]).checkpoints == [DEFAULT]
+    torch.save({"params": make_tiny("VQCNIR").state_dict()}, tmp_path / "file")
+    file = (tmp_path / "file").rename(tmp_path / f"{DEFAULT}.safetensors")
+    monkeypatch.setattr("vqcnir_arch.packaged.FOLDER", tmp_path)
+    monkeypatch.setattr("vqcnir_arch.serving.checkpoints.FOLDER", tmp_path)
+    monkeypatch.setattr("vqcnir_arch.serving.checkpoints.restoration_network", lambda path, device: None)
+    assert find_checkpoints([DEFAULT]) == {DEFAULT: file}
+    file.unlink()
+    with pytest.raises(UserError, match="weights of 'vqcnir-s' are missing"):
+        find_checkpoints([DEFAULT])
 
 
 def test_the_command_refuses_bad_limits_and_says_what_to_install(nets, monkeypatch):

@@ -26,7 +26,7 @@ VERBS = {
     "restore": Verb(
         "restoration.command:main", "PHOTO ... [-w FILE] [-o DIR]", "restore photographs, folders or videos"
     ),
-    "serve": Verb("serving.command:main", "CHECKPOINT ... [--port N]", "open a page to try checkpoints on photos"),
+    "serve": Verb("serving.command:main", "[CHECKPOINT ...] [--port N]", "open a page to try networks on photos"),
     "inspect": Verb("inspection:main", "FILE ...", "say what an option file would train, or what a checkpoint is"),
     "convert": Verb(
         "convert:main",

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
         paths = find_checkpoints(known.checkpoints)
         page = build_page(gr, list(paths), Workshop(Networks(paths, device), limits, Path(folder)))
         address = launch(gr, page, known.host, known.port, known.max_megabytes, known.waiting)
-        print(f"{len(paths)} checkpoints on {device} at {address} (Ctrl+C ends it)", flush=True)
+        print(f"{len(paths)} checkpoint{'s' * (len(paths) > 1)} on {device} at {address} (Ctrl+C ends it)", flush=True)
         wait_for_signal()
         page.close(verbose=False)
 

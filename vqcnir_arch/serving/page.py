@@ -111,15 +111,8 @@ def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
             [button.click, strength.release], restore, [photo, checkpoint, strength], outputs, concurrency_limit=1,
             show_progress_on=[picture, slider], trigger_mode="always_last", **private,
         )  # fmt: skip
-        gr.on(
-            [photo.change, checkpoint.change],
-            show,
-            photo,
-            outputs,
-            show_progress_on=picture,
-            cancels=restoring,
-            **private,
-        )
+        changed = [photo.change, checkpoint.change]
+        gr.on(changed, show, photo, outputs, show_progress_on=picture, cancels=restoring, **private)
     photo.async_move_resource_to_block_cache = only_uploads(photo.async_move_resource_to_block_cache)
     return page
 
@@ -138,8 +131,9 @@ def only_uploads(move: Any) -> Any:
 def limits_line(limits: Limits) -> str:
     """Say the limits."""
     return (
-        f"Up to {limits.megapixels:g} megapixels, {limits.megabytes:g} MB and {limits.seconds:g} s in the network; "
-        "one photo at a time. Photos stay on the machine that runs this page."
+        f"Up to {limits.megapixels:g} megapixels and {limits.megabytes:g} MB. What would take more than "
+        f"{limits.seconds:g} s, or more memory than there is, is restored at a smaller size. One photo at a time. "
+        "Photos stay on the machine that runs this page."
     )
 
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
@@ -51,40 +50,37 @@ def stopped_after(seconds: float, net: VQNetwork) -> Iterator[None]:
         yield
 
 
-def pass_within(net: VQNetwork, rgb: np.ndarray, memory: float | None, folder: Path, progress: Progress) -> np.ndarray:
+def pass_within(net: VQNetwork, image: Tensor, memory: float | None, folder: Path, progress: Progress) -> Tensor:
     """Restore an image; in strips where the memory asks for it, with the same result.
 
     Args:
         net: a restoration network in eval mode.
-        rgb: [H, W, 3], float32 in [0, 1].
+        image: [1, 3, H, W], RGB in [0, 1], on the CPU.
         memory: bytes that this process may hold; None: not limited, as on a GPU.
         folder: for feature maps that do not fit.
         progress: told after each layer, or each part of a pass in strips.
 
     Returns:
-        [H, W, 3], times the network's scale, in [0, 1].
+        [1, 3, H, W], times the network's scale, in [0, 1].
 
     Raises:
         NoRoom: the image is too large.
         UserError: the network does not take it.
     """
-    image = torch.from_numpy(rgb).permute(2, 0, 1)[None]
     said = f"restoring {image.shape[3]} x {image.shape[2]}"
     too_large = NoRoom(f"{image.shape[3]} x {image.shape[2]} pixels need more memory than there is")
     if memory is None or fits_whole(net, image, memory):
         try:
             with before_each_layer(net, steps(layer_calls(net), said, progress)):
-                restored = restore_tensor(net, image)
+                return restore_tensor(net, image)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise too_large from error
             raise
-    elif is_supported(net):
-        step = steps(parts(net), said, progress)
-        restored = restore_within(net, image, memory, folder=folder, announce=logger.info, progress=step).image
-    else:
+    if not is_supported(net):
         raise too_large
-    return restored[0].clamp(0, 1).permute(1, 2, 0).numpy()
+    step = steps(parts(net), said, progress)
+    return restore_within(net, image, memory, folder=folder, announce=logger.info, progress=step).image.clamp(0, 1)
 
 
 def layer_calls(net: VQNetwork) -> int:

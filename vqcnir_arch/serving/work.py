@@ -13,10 +13,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.inference import blended
 from vqcnir_arch.restoration.photo import FORMATS, Photo, read_photo, resized, write_photo
+from vqcnir_arch.restoration.results import as_result, maker_line
 from vqcnir_arch.restoration.tiling import GB, NoRoom
 from vqcnir_arch.serving.checkpoints import Networks
 from vqcnir_arch.serving.passes import Progress, pass_within, stopped_after
@@ -56,7 +60,7 @@ class Pass(NamedTuple):
     checkpoint: str
     photo: Photo
     """The photograph at the size at which it was restored."""
-    rgb: np.ndarray
+    restored: Tensor
     said: str
 
 
@@ -97,17 +101,17 @@ class Workshop:
             if self.last is None or (self.last.upload, self.last.checkpoint) != (upload, checkpoint):
                 self.last = None  # two would need twice the memory
                 self.last = self.run(upload, checkpoint, progress)
-            _, _, photo, rgb, said = self.last
+            photo = self.last.photo
             progress(1, "writing")
-            before = resized(photo.rgb, rgb)
-            after = before + np.float32(strength) * (rgb - before)
+            after = blended(as_tensor(photo.rgb), self.last.restored, strength)[0].permute(1, 2, 0).numpy()
             results = self.folder / "result"
             shutil.rmtree(results, ignore_errors=True)  # the one before: Gradio has its own copy
             results.mkdir()
             ending = upload.suffix if upload.suffix.lower() in FORMATS else ".png"
             file = results / f"{upload.stem}_restored{ending}"
-            write_photo(file, photo.with_colours(after))
-            return Restored(picture(before), picture(after), file, said)
+            maker = maker_line(self.networks.load(checkpoint), self.networks.paths[checkpoint], strength)
+            write_photo(file, as_result(photo, after, maker))
+            return Restored(picture(resized(photo.rgb, after)), picture(after), file, self.last.said)
 
     @contextmanager
     def errors_without_paths(self, upload: Path) -> Iterator[None]:
@@ -130,7 +134,7 @@ class Workshop:
             while True:
                 photo = in_size(given, size)
                 try:
-                    rgb = pass_within(net, photo.rgb, memory, self.folder, progress)
+                    restored = pass_within(net, as_tensor(photo.rgb), memory, self.folder, progress)
                     break
                 except NoRoom:
                     if net.fixed_size is not None or min(size) < LEAST_SIDE:
@@ -138,7 +142,12 @@ class Workshop:
                     size = scaled(size, STEP * size[0] * size[1])
         at = "" if size == whole else f" at {size[1]} x {size[0]}, as large as time and memory allow,"
         said = f"{whole[1]} x {whole[0]} restored{at} by {checkpoint} in {time.monotonic() - start:.1f} s"
-        return Pass(upload, checkpoint, photo, rgb, said)
+        return Pass(upload, checkpoint, photo, restored, said)
+
+
+def as_tensor(rgb: np.ndarray) -> Tensor:
+    """Return [H, W, 3] as [1, 3, H, W] of the same memory."""
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None]
 
 
 def in_size(photo: Photo, size: Size) -> Photo:
