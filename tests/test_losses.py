@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from conftest import scene
-from skimage.metrics import structural_similarity
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchvision.transforms.functional import normalize
 
 from vqcnir_arch import UserError
@@ -18,6 +18,7 @@ from vqcnir_arch.losses import (
     CodeAlignmentLoss,
     CodebookLoss,
     LPIPSLoss,
+    PSNRLoss,
     SemanticGuidedLoss,
     SSIMLoss,
     VGG16PerceptualLoss,
@@ -324,6 +325,21 @@ def test_ssim_against_independent_implementations(size):
 def test_ssim_of_equal_images_is_one():
     x = image()
     assert SSIMLoss()(x, x).item() == pytest.approx(0, abs=1e-5)
+
+
+# PSNRLoss
+
+
+def test_psnr_loss_against_scikit_image():
+    truth = torch.rand(3, 3, 12, 17, dtype=torch.float64)
+    image = (truth + torch.tensor([0.03, 0.1, 0.4]).view(3, 1, 1, 1) * torch.randn_like(truth)).requires_grad_()
+    values = [
+        peak_signal_noise_ratio(b.numpy(), a.numpy(), data_range=1) for a, b in zip(image.detach(), truth, strict=True)
+    ]
+    loss = PSNRLoss(loss_weight=0.5)(image, truth)
+    assert loss.item() == pytest.approx(-0.5 * sum(values) / 3, abs=0.02)
+    assert torch.autograd.grad(loss, image)[0].isfinite().all()
+    assert PSNRLoss()(truth, truth).item() == pytest.approx(-60)
 
 
 # VGG16PerceptualLoss

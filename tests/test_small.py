@@ -85,7 +85,6 @@ def test_from_photographs_to_the_file(photos, tmp_path, use_hub, monkeypatch):
         options["train"]["scheduler"]["periods"] = [2]
         (short / path.name).write_text(yaml.safe_dump(options))
     monkeypatch.setattr(small, "option_folder", lambda name: short)
-    monkeypatch.setattr(small, "THUMBNAIL_DRAWS", 1)
     small.main([str(photos), "--out", str(tmp_path / "out"), "--frames", "1"])
     net = load_network(tmp_path / "out/vqcnir-s.safetensors")
     assert net.options["fusion"]["type"] == ["SKFF", "SKFF", "none"]

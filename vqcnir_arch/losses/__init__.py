@@ -14,7 +14,7 @@ from vqcnir_arch.losses.perceptual_loss import (
     VGG16PerceptualLoss,
     VGG19PerceptualLoss,
 )
-from vqcnir_arch.losses.ssim_loss import SSIMLoss
+from vqcnir_arch.losses.quality_loss import PSNRLoss, SSIMLoss
 
 __all__ = [
     "AssociationLoss",
@@ -23,6 +23,7 @@ __all__ = [
     "ContrastLoss",
     "FeatureMatchingLoss",
     "LPIPSLoss",
+    "PSNRLoss",
     "SSIMLoss",
     "SemanticGuidedLoss",
     "TokenCrossEntropyLoss",

@@ -25,8 +25,6 @@ DAY = [
     "--brightness", "1", "1", "--shot", "5e-6", "1e-5",
 ]  # fmt: skip
 """Pairs that need nothing, so that an ordinary photograph stays as it is."""
-THUMBNAIL_DRAWS = 20
-"""Pairs of each frame's thumbnail: exposures are what the curve learns from, and thumbnails cost little."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -55,24 +53,17 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def make_data(folders: Sequence[Path], out: Path, frames: int, seed: int, left_out: Sequence[str]) -> None:
-    """Write frames, thumbnails of them, and pairs of both: by night, and by day, which need nothing."""
+    """Write frames, pairs of them by night and by day (which need nothing), and thumbnails of the pairs."""
     taken = write_frames(folders, out, frames, seed, left_out)
     print(f"{taken} photographs, {taken * frames} frames")
     first = out / "first_frames"
     first.mkdir(exist_ok=True)
     for frame in (out / "frames").glob("*_00.png"):
         shutil.copyfile(frame, first / frame.name)
-    write_thumbnails(out / "frames", out / "thumbnails")
-    quiet = ["--shot", "5e-6", "1e-5"]  # the mean over what a thumbnail's pixel covers has hardly any noise
-    work = [
-        ("frames", "night", NIGHT, 1),
-        ("first_frames", "day", DAY, 1),
-        ("thumbnails", "night_thumbnails", [*NIGHT, *quiet], THUMBNAIL_DRAWS),
-        ("thumbnails", "day_thumbnails", DAY, 1),
-    ]
-    for source, pairs, settings, draws in work:
-        common = ["--recipe", "lolblur", "--split", "train", "--seed", str(seed + 1), "--pairs-per-image", str(draws)]
+    for source, pairs, settings in (("frames", "night", NIGHT), ("first_frames", "day", DAY)):
+        common = ["--recipe", "lolblur", "--split", "train", "--seed", str(seed + 1)]
         synth.main([str(out / source), str(out / pairs), *common, *settings])
+        write_thumbnails(out / pairs, out / f"{pairs}_thumbnails")
 
 
 def train(out: Path, seed: int) -> Path:

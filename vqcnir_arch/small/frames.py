@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from vqcnir_arch.data.files import decode_image, encode_png, read_bytes
+from vqcnir_arch.data.files import decode_image, encode_png, find_images, read_bytes
 from vqcnir_arch.data.night_blur.darkening import lightness
 from vqcnir_arch.data.storage import find_photos
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.whole_files import whole_file
+from vqcnir_arch.whole_files import make_folder, whole_file
 
 DARKEST = 0.30
 """Mean lightness L / 100 below which a photograph is no truth for a night photo."""
@@ -70,13 +70,19 @@ def write_frames(folders: Sequence[Path], out: Path, frames: int, seed: int, lef
     return len(taken)
 
 
-def write_thumbnails(frames: Path, out: Path) -> None:
-    """Write a thumbnail of each frame, a little larger than the illumination curve's, which crops it."""
-    out.mkdir(exist_ok=True)
-    for path in sorted(frames.glob("*.png")):
-        image = cv2.cvtColor(decode_image(read_bytes(path), path), cv2.COLOR_BGR2RGB)
-        with whole_file(out / path.name) as file:
-            file.write(encode_png(cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)))
+def write_thumbnails(pairs: Path, out: Path) -> None:
+    """Write thumbnails of inputs and ground truths, a little larger than the illumination curve's, which crops them.
+
+    They are made of finished pairs: a mean of dark pixels is brighter than what one gets by darkening their mean.
+    """
+    for side in ("low_blur_noise", "high_sharp_scaled"):
+        folder = pairs / "train" / side
+        for name, path in find_images(folder).items():
+            image = cv2.cvtColor(decode_image(read_bytes(path), path), cv2.COLOR_BGR2RGB)
+            target = out / "train" / side / f"{name}.png"
+            make_folder(target.parent)
+            with whole_file(target) as file:
+                file.write(encode_png(cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)))
 
 
 def mean_lightness(image: np.ndarray) -> float:
