@@ -215,7 +215,7 @@ class Scratch:
         channels = sum(outputs) + factor * sum(f.channels * f.width / width for f in inputs)
         if self.strip_share is None:
             row = channels * width * BYTES
-            rows = max(1, min(int(self.strip_memory / (cost * row)), max(PORTION // row, LEAST_HALOS * halo)))
+            rows = max(1, int(min(self.strip_memory / (cost * row), max(PORTION / row, LEAST_HALOS * halo))))
         else:
             rows = max(1, round(self.strip_share * height))
         for start in range(0, height, rows):
