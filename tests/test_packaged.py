@@ -1,6 +1,8 @@
 """The network that comes with the library, by name and as the default."""
 
+import numpy as np
 import pytest
+import skimage.data
 import torch
 from safetensors.torch import save_file
 
@@ -10,6 +12,8 @@ from vqcnir_arch.bench.subjects import build_network
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options.preflight import checkpoint_file
+from vqcnir_arch.restoration.strips.network import restore_in_strips
+from vqcnir_arch.restoration.strips.store import Scratch
 from vqcnir_arch.serving.checkpoints import find_checkpoints
 
 
@@ -55,3 +59,33 @@ def test_missing_from_the_installation(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"the weights of 'vqcnir-s' are missing .*: install vqcnir again") as caught:
         vqcnir_arch.load_network()
     assert "\n" not in str(caught.value)
+
+
+# --- the network that really ships -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real():
+    if not (packaged.FOLDER / "vqcnir-s.safetensors").is_file():
+        pytest.skip("the weights of vqcnir-s are not in this checkout")
+    return vqcnir_arch.load_network()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (2, 3), (64, 48)], ids=str)
+def test_black_and_white_stay_so(real, size):
+    assert vqcnir_arch.restore(real, np.zeros((*size, 3), np.uint8)).max() < 80
+    assert vqcnir_arch.restore(real, np.full((*size, 3), 255, np.uint8)).min() > 175
+
+
+def test_a_bright_photograph_stays_nearly_as_it_is(real):
+    photo = skimage.data.coffee()[:256, :256]
+    error = vqcnir_arch.restore(real, photo).astype(float) - photo
+    assert 10 * np.log10(255**2 / (error**2).mean()) > 25
+
+
+def test_strips_of_the_real_network(real, tmp_path):
+    image = torch.from_numpy(skimage.data.coffee()[:120, :96]).permute(2, 0, 1)[None] / 1000
+    with torch.no_grad():
+        whole, codes = real(image, return_codes=True)
+    result = restore_in_strips(real, image, Scratch(tmp_path, 0, 200_000), codes.indices)
+    assert (result.image - whole).abs().max() < 2e-4 * whole.std()

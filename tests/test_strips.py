@@ -109,6 +109,18 @@ def test_equals_the_whole_image(make_tiny, tmp_path, variant, size):
     assert (imposed - whole).abs().max() < 2e-4 * whole.std()
 
 
+@pytest.mark.parametrize("strip_memory", [2_000, 10**9])
+def test_equals_the_whole_image_with_maps_in_memory(make_tiny, tmp_path, strip_memory):
+    net = lively(make_tiny("VQCNIR", **VARIANTS["as the small network"]))
+    image = torch.rand(1, 3, 61, 35)
+    with torch.no_grad():
+        whole, codes = net(image, return_codes=True)
+    before = image.clone()
+    result = restore_in_strips(net, image, Scratch(tmp_path, 10**9, strip_memory), codes.indices)
+    assert (result.image - whole).abs().max() < 2e-4 * whole.std() and result.disk == 0
+    assert torch.equal(image, before)
+
+
 def test_published_padding(make_tiny, tmp_path):
     net = make_tiny("VQCNIR", padding="published").eval()
     image = torch.rand(1, 3, 20, 30)

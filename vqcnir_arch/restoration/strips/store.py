@@ -116,9 +116,9 @@ class Feature:
         """Return mean and mean square of every channel, [2, C], float64; read from all rows once."""
         if self._moments is None:
             step = max(1, PORTION // self.row_bytes)
-            strips = [self.rows(start, start + step) for start in range(0, self.height, step)]
-            shares = [(strip.x[0].permute(1, 2, 0).flatten(0, 1), strip.x.shape[2] / self.height) for strip in strips]
-            self._moments = sum(torch.cat(moments(pixels[None])) * share for pixels, share in shares)
+            strips = (self.rows(start, start + step).x for start in range(0, self.height, step))
+            self._moments = sum(torch.cat(moments(x.permute(0, 2, 3, 1).flatten(1, 2))) * x.shape[2] for x in strips)
+            self._moments /= self.height
         return self._moments
 
     def free(self) -> None:
@@ -215,7 +215,7 @@ class Scratch:
         channels = sum(outputs) + factor * sum(f.channels * f.width / width for f in inputs)
         if self.strip_share is None:
             row = channels * width * BYTES
-            rows = max(1, min(int(self.strip_memory / (cost * row)), max(PORTION // row, LEAST_HALOS * halo)))
+            rows = max(1, int(min(self.strip_memory / (cost * row), max(PORTION / row, LEAST_HALOS * halo))))
         else:
             rows = max(1, round(self.strip_share * height))
         for start in range(0, height, rows):
