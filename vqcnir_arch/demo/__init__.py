@@ -14,7 +14,6 @@ from vqcnir_arch.errors import UserError
 
 STAGES = {"stage I: the VQ prior": "demo_prior", "stage II: VQCNIR": "demo_vqcnir"}
 SHOWN_ROWS = 4
-LOLBLUR = "train_vqcnir_lolblur.yml"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -89,7 +88,7 @@ def next_steps(checkpoint: Path) -> str:
     return (
         f"the network trained here: {checkpoint}\n"
         f"next, a photograph with it (without -w: with vqcnir-s): vqcnir restore night.jpg -w {checkpoint}\n"
-        f"and a network of the published size on LOL-Blur: vqcnir train -opt {option_folder('vqcnir') / LOLBLUR}"
+        f"or vqcnir-s on your own pairs: vqcnir train -opt {option_folder('small') / 'finetune_vqcnir.yml'}"
     )
 
 
