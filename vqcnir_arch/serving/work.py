@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.inference import blended
+from vqcnir_arch.restoration.inference import blended, check_strength
 from vqcnir_arch.restoration.photo import FORMATS, Photo, read_photo, resized, write_photo
 from vqcnir_arch.restoration.results import as_result, maker_line
 from vqcnir_arch.restoration.tiling import GB, NoRoom
@@ -95,8 +95,10 @@ class Workshop:
             progress: called while the network works.
 
         Raises:
-            UserError: the file is no photograph, too large or took too long; one line without paths of this machine.
+            UserError: the file is no photograph, too large or took too long, or the strength is none; one line without
+                paths of this machine.
         """
+        check_strength(strength)
         with self.lock, self.errors_without_paths(upload):
             if self.last is None or (self.last.upload, self.last.checkpoint) != (upload, checkpoint):
                 self.last = None  # two would need twice the memory
