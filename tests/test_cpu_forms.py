@@ -81,6 +81,12 @@ def test_depthwise_gradients_in_float32(layout):
         torch.testing.assert_close(gradient.double(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("size", "own"), [((7, 7), True), ((6, 9), False), ((9, 6), False)], ids=str)
+def test_maps_smaller_than_the_kernel_are_left_to_torch(size, own):
+    output = DepthwiseConv2d(4, 7)(torch.randn(2, 4, *size))
+    assert output.grad_fn.name().startswith("DepthwiseConvolution") == own
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_group_norm_is_exact_in_channels_last(batch):
     own = GroupNorm(4, 16)

@@ -25,7 +25,8 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def convolve(self, x: Tensor) -> Tensor:
         """Convolve without the dilation."""
-        if torch.is_autocast_enabled("cpu"):  # which looks into no function of ours
+        is_small = min(x.shape[-2:]) < self.kernel_size[0]
+        if is_small or torch.is_autocast_enabled("cpu"):  # which looks into no function of ours
             return F.conv2d(x, self.weight, self.bias, padding=self.kernel_size[0] // 2, groups=self.groups)
         return DepthwiseConvolution.apply(x, self.weight, self.bias)
 
@@ -55,7 +56,7 @@ class DilatedDepthwiseConv2d(DepthwiseConv2d):
 class DepthwiseConvolution(torch.autograd.Function):
     """Depth-wise convolution of [B, C, H, W] that keeps the size, with weights [C, 1, k, k] and biases [C].
 
-    The gradient of the weights is found some columns of the kernel at a time.
+    The gradient of the weights is found some columns of the kernel at a time, which pays from maps of the kernel's size.
     """
 
     @staticmethod

@@ -72,10 +72,25 @@ def speed_contradictions(options: dict[str, Any]) -> list[str]:
     parts = train.get("grad_accumulation", 1)
     if isinstance(batch, int) and isinstance(parts, int) and parts > 0 and batch % parts:
         found.append(f"train: grad_accumulation: batch_size_per_gpu {batch} does not split into {parts} equal parts")
-    on_gpu = options.get("num_gpu") != 0 and torch.cuda.is_available()
-    if train.get("amp") == "bf16" and on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if train.get("amp") == "bf16" and runs_on_gpu(options) and not torch.cuda.is_bf16_supported(including_emulation=False):
         found.append("train: amp: this GPU has no bfloat16: use fp16 or none")
     return found
+
+
+def half_precision_on_cpu(options: dict[str, Any]) -> list[str]:
+    """Refuse to train our models slower than without the switch."""
+    amp = mapping(options.get("train")).get("amp")
+    if amp not in ("bf16", "fp16") or runs_on_gpu(options):
+        return []
+    return [
+        f"train: amp: {amp} is for GPUs: on a CPU, where this would train, the backward passes of small convolutions "
+        "take several times as long as in float32: use none"
+    ]
+
+
+def runs_on_gpu(options: dict[str, Any]) -> bool:
+    """Tell whether the experiment would run on a GPU of this machine."""
+    return options.get("num_gpu") != 0 and torch.cuda.is_available()
 
 
 def switches_without_reader(train: dict[str, Any], model: str) -> list[str]:
