@@ -56,7 +56,7 @@ class DilatedDepthwiseConv2d(DepthwiseConv2d):
 class DepthwiseConvolution(torch.autograd.Function):
     """Depth-wise convolution of [B, C, H, W] that keeps the size, with weights [C, 1, k, k] and biases [C].
 
-    The gradient of the weights is found some columns of the kernel at a time, which pays from maps of the kernel's size.
+    The gradient of the weights is found some columns of the kernel at a time: it pays from maps of the kernel's size.
     """
 
     @staticmethod

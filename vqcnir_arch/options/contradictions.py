@@ -72,7 +72,11 @@ def speed_contradictions(options: dict[str, Any]) -> list[str]:
     parts = train.get("grad_accumulation", 1)
     if isinstance(batch, int) and isinstance(parts, int) and parts > 0 and batch % parts:
         found.append(f"train: grad_accumulation: batch_size_per_gpu {batch} does not split into {parts} equal parts")
-    if train.get("amp") == "bf16" and runs_on_gpu(options) and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if (
+        train.get("amp") == "bf16"
+        and runs_on_gpu(options)
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         found.append("train: amp: this GPU has no bfloat16: use fp16 or none")
     return found
 
