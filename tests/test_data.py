@@ -299,3 +299,23 @@ def test_spawned_workers(root):
         assert torch.equal(sample["lq"][0], dataset[FRAMES.index(sample["name"][0])]["lq"])
     with pytest.raises(UserError, match=f"UserError: image '{path}' cannot be read"):
         next(loader)
+
+
+def test_frames_of_several_roots_with_thumbnails(tmp_path):
+    for root, value in (("night", 40), ("day", 200)):
+        for side in ("low_blur_noise", "high_sharp_scaled"):
+            folder = tmp_path / root / "train" / side / "v"
+            folder.mkdir(parents=True)
+            image = np.full((24, 32, 3), value, np.uint8)
+            image[:, 16:] //= 2
+            cv2.imwrite(str(folder / "0.png"), image)
+    options = {"type": "LOLBlurDataset", "phase": "train", "gt_size": 8, "thumbnail": 16, "scale": 1}
+    roots = [str(tmp_path / "night"), str(tmp_path / "day")]
+    dataset = LOLBlurDataset({**options, "dataroot": roots})
+    assert dataset.names == ["night/v/0", "day/v/0"]
+    sample = dataset[1]
+    assert sample["lq"].shape == (3, 8, 8)
+    assert sample["lq_small"].shape == (3, 16, 16)
+    assert sample["lq_small"].mean().item() == pytest.approx(150 / 255, abs=1e-3)  # of the whole frame
+    with pytest.raises(UserError, match="two folders of the same name"):
+        LOLBlurDataset({**options, "dataroot": [roots[0], roots[0]]})
