@@ -14,8 +14,10 @@ import torch
 
 import vqcnir_arch
 from vqcnir_arch import UserError
+from vqcnir_arch.archs import VQCNIR
 from vqcnir_arch.data.files import find_images
 from vqcnir_arch.demo.scenes import TEST_SCENES
+from vqcnir_arch.options import read_options
 
 ROOT = Path(__file__).parents[1]
 TRAINED_ON = ROOT / "vqcnir_arch/weights/vqcnir-s.photographs.json"
@@ -161,7 +163,7 @@ def test_whole_comparison(load_script, photographs, small, lpips_files, use_hub,
     assert set(figures["sets"]["c"]["methods"]["S"]["images"]) == {"night_cat", "street"}
 
     table = (out / "table.md").read_text()
-    assert f"| S | {sum(p.numel() for p in small[0].parameters()):,} |" in table
+    assert f"| S | {parameter_count(small[0]):,} |" in table
     assert page.read_text() == f"# Page\n<!-- figures -->\n{table}<!-- end of figures -->\nend\n"
     assert "floor: +0.20 dB, +0.040, × 0.90" in table and "NIQE below the input's" in table
     sheets = {path.name for path in (out / "sheets").iterdir()}
@@ -201,6 +203,31 @@ def test_bad_input_is_one_line(load_script, photographs, small, make_tiny, capsy
     with pytest.raises(SystemExit):
         main([out, *night, "--network", str(small[1])])
     assert "expected NAME=PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("plain", "ours"), [("plain", "vqcnir"), ("plain_refine", "refine")])
+def test_network_without_codebook_is_trained_as_ours(plain, ours):
+    files = [read_options(ROOT / f"options/small/train_{name}.yml") for name in (plain, ours)]
+    its_own = {"channels", "codebook_size", "code_dim", "fusion", "prior", "freeze_prior"}
+    networks = [{k: v for k, v in options["network_g"].items() if k not in its_own} for options in files]
+    assert networks[0] == networks[1]
+    length = {"total_iter", "scheduler", "alignment_opt"}  # without codes there is nothing to align
+    trainings = [{k: v for k, v in options["train"].items() if k not in length} for options in files]
+    assert trainings[0] == trainings[1] and files[0]["datasets"] == files[1]["datasets"]
+
+    counts = []
+    for options in files:
+        network = {k: v for k, v in options["network_g"].items() if k not in ("type", "prior", "freeze_prior")}
+        net = VQCNIR(**network)
+        unused = [net.out_conv, *(stage for stage in net.generator if not next(stage.parameters()).requires_grad)]
+        if not len(net.decoder.fusions):
+            unused = [net.out_conv, net.generator, net.before_quant, net.quantizer, net.after_quant]
+        counts.append(parameter_count(net) - sum(map(parameter_count, unused)))
+    assert counts[0] == pytest.approx(counts[1], rel=0.02)
+
+
+def parameter_count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def outside_photographs():
