@@ -29,7 +29,7 @@ PARAMETERS = {
     ("DAEFR", 1, None): 152_151_235,
 }
 OTHER_NETWORKS = (
-    "demo/", "study/", "vqcnir/ablations/", "femasr/sinca/", "adacode/sinca/", "adacode/train_adacode_stage1",
+    "demo/", "small/", "study/", "vqcnir/ablations/", "femasr/sinca/", "adacode/sinca/", "adacode/train_adacode_stage1",
     "codeformer/sinca/", "daefr/sinca/",
 )  # fmt: skip
 """Beginnings of the names of files whose networks have other sizes by intention."""
@@ -68,7 +68,7 @@ def test_file_says_what_it_reproduces(name):
 @pytest.mark.parametrize("name", FILES)
 def test_network_builds(name):
     block = read(name)["network_g"]
-    for key in ("prior", "hq_prior", "lq_prior"):
+    for key in ("prior", "hq_prior", "lq_prior", "curve"):
         block.pop(key, None)
     with torch.device("meta"):
         net = build(ARCH_REGISTRY, block)
@@ -114,6 +114,23 @@ def test_demo_stages_fit_together():
         assert restoration["network_g"][key] == prior["network_g"][key]
     for key in set(test["network_g"]):
         assert restoration["network_g"][key] == test["network_g"][key]
+
+
+def test_stages_of_the_small_network_fit_together():
+    names = ("train_prior", "train_curve", "train_vqcnir", "train_refine", "finetune_vqcnir")
+    prior, curve, first, second, finetune = (read(f"small/{name}.yml") for name in names)
+    for stage in (first, second):
+        assert stage["network_g"]["prior"].endswith(f"experiments/{prior['name']}/models/net_g_latest.pth")
+        assert stage["network_g"]["curve"].endswith(f"experiments/{curve['name']}/models/net_g_latest.pth")
+    assert second["path"]["pretrain_network_g"].endswith(f"experiments/{first['name']}/models/net_g_latest.pth")
+    assert second["network_g"] == first["network_g"]
+    assert finetune["path"]["pretrain_network_g"] == "vqcnir-s"
+    for key in set(prior["network_g"]) - {"type"}:
+        assert first["network_g"][key] == prior["network_g"][key]
+    for key in set(finetune["network_g"]) - {"freeze_prior"}:
+        assert first["network_g"][key] == finetune["network_g"][key]
+    assert {"type": "IlluminationCurve", **first["network_g"]["illumination"]} == curve["network_g"]
+    assert first["datasets"]["train"]["thumbnail"] == curve["network_g"]["size"]
 
 
 @pytest.mark.parametrize(
