@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,7 +64,7 @@ class Feature:
 
     Args:
         shape: (C, H, W).
-        storage: an array [H, W, C], or a file; rows lie together, so that a strip is one piece of it, and in the order
+        storage: a tensor [H, W, C], or a file; rows lie together, so that a strip is one piece of it, and in the order
             in which a CPU's convolutions are fastest (channels_last).
         release: called when the map is no longer needed.
     """
@@ -72,7 +72,7 @@ class Feature:
     def __init__(
         self,
         shape: tuple[int, int, int],
-        storage: np.ndarray | BinaryIO,
+        storage: Tensor | BinaryIO,
         release: Callable[[], None],
     ) -> None:
         self.channels, self.height, self.width = shape
@@ -81,22 +81,21 @@ class Feature:
 
     def write(self, strip: Strip) -> None:
         """Put rows into their place."""
-        rows = strip.x[0].permute(1, 2, 0).contiguous()
-        rows, self._moments = rows.numpy(), None
-        if isinstance(self.storage, np.ndarray):
+        rows, self._moments = strip.x[0].permute(1, 2, 0), None
+        if isinstance(self.storage, Tensor):
             self.storage[strip.start : strip.end] = rows
             return
         try:
             self.storage.seek(strip.start * self.row_bytes)
-            self.storage.write(rows.data)
+            self.storage.write(rows.contiguous().numpy().data)
         except OSError as error:
             raise UserError(f"the scratch file cannot be written: {reason(error)}") from error
 
     def rows(self, start: int, end: int) -> Strip:
         """Read rows; what is outside the map is left out."""
         start, end = max(start, 0), min(end, self.height)
-        if isinstance(self.storage, np.ndarray):
-            rows = torch.from_numpy(self.storage[start:end])
+        if isinstance(self.storage, Tensor):
+            rows = self.storage[start:end]
         else:
             content = bytearray((end - start) * self.row_bytes)
             self.storage.seek(start * self.row_bytes)
@@ -166,7 +165,7 @@ class Scratch:
         size = channels * height * width * BYTES
         if size <= self.memory:
             self.memory -= size
-            storage = np.empty((height, width, channels), np.float32)
+            storage = torch.empty(height, width, channels)
 
             def release() -> None:
                 self.memory += size
@@ -220,7 +219,7 @@ class Scratch:
             rows = max(1, round(self.strip_share * height))
         for start in range(0, height, rows):
             end = min(start + rows, height)
-            first, last = int(start * factor) - halo, int(np.ceil(end * factor)) + halo
+            first, last = int(start * factor) - halo, math.ceil(end * factor) + halo
             results = function(*(feature.rows(first, last) for feature in inputs))
             for feature, strip in zip(made, results if isinstance(results, tuple) else (results,), strict=True):
                 feature.write(strip.crop(start, end))
