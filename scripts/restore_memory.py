@@ -1,4 +1,4 @@
-"""Measure the memory and disk that `vqcnir restore` takes, whole and in strips, with the default network or a checkpoint.
+"""Measure the memory and disk that `vqcnir restore` takes, whole and in strips, with the default or another network.
 
     python scripts/restore_memory.py --whole 256x256 512x384 --strips 512x512 --limits 1.6 2
     python scripts/restore_memory.py -w vqcnir-s --whole 1000x1000 --strips 3000x4000 --limits 4
