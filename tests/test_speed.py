@@ -33,7 +33,7 @@ def quick_compiler(monkeypatch):
 
 
 def model_with(made, **train):
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # with 0 one of Adam's first signs hangs on the last bit
     made = copy.deepcopy(made)
     made["train"].update(train)
     return built(made)
