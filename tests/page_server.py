@@ -56,7 +56,7 @@ def served(folder: Path, megapixels: float = 0.1):
             [sys.executable, "-W", "ignore", "-c", RUN, *arguments], stdout=out, stderr=errors, env=environment
         )
     try:
-        end = time.monotonic() + 300
+        end = time.monotonic() + 600
         while "Ctrl+C" not in (folder / "out.txt").read_text():
             assert process.poll() is None and time.monotonic() < end, (folder / "errors.txt").read_text()
             time.sleep(0.1)
