@@ -133,6 +133,12 @@ def test_a_fusion_for_each_level(make_tiny):
         assert torch.equal(copy(x), net.eval()(x))
 
 
+def test_dbca_behind_a_level_that_hands_nothing_on(make_tiny):
+    net = make_tiny("VQCNIR", fusion={"type": ["SKFF", "none", "DBCA", "DBCA"], "offset_groups": 2}).eval()
+    with torch.no_grad():
+        assert net(torch.rand(1, 3, 16, 24)).shape == (1, 3, 16, 24)
+
+
 @pytest.mark.parametrize(
     ("fusion", "message"),
     [

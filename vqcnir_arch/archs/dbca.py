@@ -118,6 +118,7 @@ class DBCA(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = BidirectionalCrossAttention(channels, heads, attention)
+        self.hands_on = offset == "published"
         if offset == "published":
             self.warp = TextureWarp(channels, coarser_channels, offset_groups, norm_groups)
         elif offset == "paper":

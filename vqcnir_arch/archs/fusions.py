@@ -6,7 +6,7 @@ the place of DBCA's warped feature; D's own feature stays the first, so the resi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from vqcnir_arch.registry import FUSION_REGISTRY, register
 
 class Fusion(nn.Module):
     """Base of the fusions that hand nothing on to the next finer level; same call as `DBCA`."""
+
+    hands_on: ClassVar[bool] = False
+    """Whether the next finer level gets a feature of this one, with as many channels."""
 
     def __init__(self) -> None:  # nn.Module's own takes anything: with it no option would be unknown
         super().__init__()

@@ -63,14 +63,15 @@ class FusionDecoder(nn.Module):
         self.levels = level_names(channels)
         self.fusions, self.upsamples, self.blocks = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         self.skips = nn.ModuleDict()
-        coarser = 0
+        coarser = carried = 0
         for i, (level, width) in enumerate(zip(self.levels, coarse_to_fine, strict=True)):
             options = level_block(FUSION_REGISTRY, fusion, i)
             fuses = options["type"] != "none"
             if fuses:
                 self.fusions[level] = build(
-                    FUSION_REGISTRY, options, channels=width, coarser_channels=coarser, norm_groups=norm_groups
+                    FUSION_REGISTRY, options, channels=width, coarser_channels=carried, norm_groups=norm_groups
                 )
+            carried = width if fuses and self.fusions[level].hands_on else 0
             if coarser:
                 self.upsamples[level] = Upsample(coarser, width, upsample)
                 self.blocks[level] = ResidualBlock(2 * width if fuses else width, width, norm_groups)
