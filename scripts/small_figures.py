@@ -78,18 +78,27 @@ def named_file(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def find_sets(known: argparse.Namespace, photographs: dict[str, Path]) -> list[sets.ImageSet]:
-    """Make and find the sets that are asked for."""
+def made_sets(known: argparse.Namespace, photographs: dict[str, Path]) -> list[sets.ImageSet]:
+    """Make the sets of kind (a)."""
+    exposures = sets.EXPOSURES[: 1 if known.quick else None] if photographs else ()
+    made = [sets.made_pairs(photographs, known.out, exposure, known.seed, known.threads) for exposure in exposures]
+    return made if known.quick or not made else [*made, sets.ordinary_photographs(made[0])]
+
+
+def found_sets(known: argparse.Namespace) -> list[sets.ImageSet]:
+    """Find the sets of kinds (b) and (c).
+
+    Raises:
+        UserError: there is no such photograph, also none that --show names.
+    """
     found = []
-    if photographs:
-        for exposure in sets.EXPOSURES[: 1 if known.quick else None]:
-            found.append(sets.made_pairs(photographs, known.out, exposure, known.seed, known.threads))
-        if not known.quick:
-            found.append(sets.ordinary_photographs(found[0]))
     if known.pairs and "b" in known.only and not known.quick:
         found.append(sets.photographed_pairs(known.pairs, known.every))
     if known.night and "c" in known.only and not known.quick:
         found.append(sets.night_photographs(known.night, known.every))
+    night = [name for images in found if images.kind == "c" for name in images.inputs]
+    if missing := [name for name in known.show if name not in night]:
+        raise UserError(f"--show '{missing[0]}' is not among the night photographs{nearest(missing[0], night)}")
     return found
 
 
@@ -124,17 +133,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     photographs = {}
     if known.sharp and "a" in known.only:
         photographs = sets.find_photographs(known.sharp, "--sharp", known.every)
-    all_sets = find_sets(known, photographs)
-    if not all_sets:
-        raise UserError(
-            "nothing to test on: name --sharp, --pairs or --night" + (" (--quick takes --sharp)" * known.quick)
-        )
+    found = found_sets(known)
+    if not (photographs or found):
+        raise UserError("nothing to test on: name --sharp, --pairs or --night (--quick takes --sharp)")
     about = {"versions": ", ".join(f"{name} {number}" for name, number in versions().items())}
     if known.trained_on is not None:
-        outside = [path for s in all_sets if s.kind in "bc" for path in (*s.inputs.values(), *s.truths.values())]
-        compared = sets.refuse_overlap(known.trained_on, [*photographs.values(), *outside])
+        files = [path for images in found for path in (*images.inputs.values(), *images.truths.values())]
+        compared = sets.refuse_overlap(known.trained_on, [*photographs.values(), *files])
         about["training photographs"] = f"none of the {compared} test files is among them (SHA-256)"
-    compare(known, all_sets, find_methods(known), about)
+    all_methods = find_methods(known)  # before pairs are made: a bad checkpoint is told at once
+    compare(known, [*made_sets(known, photographs), *found], all_methods, about)
 
 
 def compare(
@@ -199,8 +207,6 @@ def write_sheets(known: argparse.Namespace, all_measured: Sequence[tables.Measur
         folder, network, names = known.out / "sheets", measured.networks[0], list(measured.images.inputs)
         sheets.write_sheet(folder / f"{measured.images.name}.jpg", known.out, measured, sheets.spread(names), network)
         if known.show and measured.images.kind == "c":
-            if missing := [name for name in known.show if name not in names]:
-                raise UserError(f"--show '{missing[0]}' is not among the night photographs{nearest(missing[0], names)}")
             sheets.write_sheet(folder / "shown.jpg", known.out, measured, known.show, network)
 
 
