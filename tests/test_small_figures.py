@@ -217,7 +217,7 @@ def test_network_without_codebook_is_trained_as_ours(plain, ours):
 
     counts = []
     for options in files:
-        network = {k: v for k, v in options["network_g"].items() if k not in ("type", "prior", "freeze_prior")}
+        network = {k: v for k, v in options["network_g"].items() if k not in ("type", "prior", "freeze_prior", "curve")}
         net = VQCNIR(**network)
         unused = [net.out_conv, *(stage for stage in net.generator if not next(stage.parameters()).requires_grad)]
         if not len(net.decoder.fusions):
