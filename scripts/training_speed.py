@@ -3,6 +3,7 @@
     git worktree add ../before 8135afc
     python scripts/training_speed.py ../before .                      # the demo's and two other small networks
     python scripts/training_speed.py ../before . --subjects published --rounds 3
+    python scripts/training_speed.py . . --amp none bf16              # one checkout in two precisions
 
 Both take the same steps (data to the device, losses, gradients, guard, optimiser) of the library's models on the same
 pixels from the same first weights, each in a process of its own that waits while the other has its turn: other load
@@ -44,7 +45,7 @@ SUBJECTS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
 WARM_UP = 2
 
 
-def stage_model(subject: str, folder: Path) -> Any:
+def stage_model(subject: str, folder: Path, amp: str = "none") -> Any:
     """Build the model of a subject; whoever comes first writes the first weights that all start from."""
     import torch
 
@@ -55,6 +56,7 @@ def stage_model(subject: str, folder: Path) -> Any:
     stage, _, _, network = SUBJECTS[subject]
     options = read_options(Path.cwd() / f"options/demo/train_{stage}.yml")
     options |= {"is_train": True, "dist": False, "rank": 0, "world_size": 1, "num_gpu": 0}
+    options["train"]["amp"] = amp
     block = options["network_g"]
     if network.get("network") == "published":
         block = options["network_g"] = {"type": block["type"], "freeze_prior": True}
@@ -75,7 +77,7 @@ def stage_model(subject: str, folder: Path) -> Any:
     return model
 
 
-def work(subject: str, folder: Path) -> None:
+def work(subject: str, folder: Path, amp: str) -> None:
     """Take a step per line of the standard input; answer with its seconds, first with the losses of the first step."""
     import torch
 
@@ -84,7 +86,7 @@ def work(subject: str, folder: Path) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what else is printed is no answer
     _, batch, size, _ = SUBJECTS[subject]
-    model = stage_model(subject, folder)
+    model = stage_model(subject, folder, amp)
     images = torch.rand(2, batch, 3, size, size, generator=torch.Generator().manual_seed(0))
     data = {"lq": images[0] * 0.1, "gt": images[1]}
 
@@ -103,9 +105,9 @@ def work(subject: str, folder: Path) -> None:
         print(json.dumps([taken, time.process_time() - began]), file=answers, flush=True)
 
 
-def start(checkout: Path, subject: str, folder: Path) -> subprocess.Popen[str]:
+def start(checkout: Path, subject: str, folder: Path, amp: str) -> subprocess.Popen[str]:
     """Start a process that trains with the package of a checkout."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--work", subject, str(folder)]
+    command = [sys.executable, str(Path(__file__).resolve()), "--work", subject, str(folder), amp]
     environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     return subprocess.Popen(command, cwd=checkout, env=environment, **pipes)
@@ -119,12 +121,12 @@ def answer_of(process: subprocess.Popen[str]) -> Any:
     return json.loads(line)
 
 
-def compare(subject: str, checkouts: Sequence[Path], rounds: int) -> None:
+def compare(subject: str, checkouts: Sequence[Path], amps: Sequence[str], rounds: int) -> None:
     """Print every time of one subject, the medians and the median ratio."""
     with tempfile.TemporaryDirectory() as name:
         processes, losses = [], []
-        for checkout in checkouts:
-            processes.append(start(checkout, subject, Path(name)))
+        for checkout, amp in zip(checkouts, amps, strict=True):
+            processes.append(start(checkout, subject, Path(name), amp))
             losses.append(answer_of(processes[-1]))
         taken: list[list[list[float]]] = [[], []]
         for turn in range(rounds):
@@ -153,14 +155,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkouts", type=Path, nargs=2, metavar="CHECKOUT", help="before and after")
     parser.add_argument("--subjects", nargs="+", default=list(SUBJECTS)[:-1], choices=list(SUBJECTS))
+    parser.add_argument("--amp", nargs=2, default=("none", "none"), choices=("none", "bf16"), help="before and after")
     parser.add_argument("--rounds", type=int, default=15)
     known = parser.parse_args()
     for subject in known.subjects:
-        compare(subject, known.checkouts, known.rounds)
+        compare(subject, known.checkouts, known.amp, known.rounds)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
-        work(sys.argv[2], Path(sys.argv[3]))
+        work(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
     else:
         main()

@@ -8,11 +8,7 @@ import torch
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options.blocks import SCHEDULERS, check_block, check_dataset, check_named, check_network
-from vqcnir_arch.options.contradictions import (
-    half_precision_on_cpu,
-    switches_without_reader,
-    training_contradictions,
-)
+from vqcnir_arch.options.contradictions import float16_on_cpu, switches_without_reader, training_contradictions
 from vqcnir_arch.options.schema import Experiment
 from vqcnir_arch.options.sections import check_section, mapping
 from vqcnir_arch.options.unchecked import is_own_loss, model_class, reads_own_keys
@@ -100,7 +96,7 @@ def check_model(findings: list[str], options: dict[str, Any], is_train: bool) ->
     if model.__module__.startswith("basicsr."):
         findings += switches_without_reader(mapping(options.get("train")), options["model_type"])
     if getattr(model, "has_speed_switches", False):
-        findings += half_precision_on_cpu(options)
+        findings += float16_on_cpu(options)
     sections = [options.get(name) for name in ("train", "network_g", "path")]
     if hasattr(model, "contradictions") and all(isinstance(section, dict) for section in sections):
         findings += model.contradictions(options)

@@ -64,7 +64,7 @@ class TrainSection(Section):
     )
     amp: Literal["none", "bf16", "fp16"] = Field(
         "none",
-        description="precision of forward passes and losses: float32, on a GPU also bfloat16, or float16 with loss "
+        description="precision of forward passes and losses: float32, bfloat16, or on a GPU float16 with loss "
         "scaling (an overflow is a skipped step); the code search stays in float32",
     )
     channels_last: bool = Field(False, description="memory format of the networks and images, for tensor cores")
