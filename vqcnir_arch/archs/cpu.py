@@ -75,9 +75,11 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if not is_fast(x):  # asked first: an exported graph has no size to compare
+            return super().forward(x)
         is_small = x.shape[-2] * x.shape[-1] <= FEW_PIXELS
         is_exact = is_small or x.is_contiguous() or x.dtype not in (torch.float32, torch.float64)
-        if not is_fast(x) or is_exact or not x.is_contiguous(memory_format=LAST):
+        if is_exact or not x.is_contiguous(memory_format=LAST):
             return super().forward(x)
         return ChannelsLastGroupNorm.apply(x, self.weight, self.bias, self.num_groups, self.eps)
 
