@@ -18,7 +18,7 @@ FURTHER = [
     {"residual": True},
     {"enhancer": {**TINY_OPTIONS["VQCNIR"]["enhancer"], "depth": 5}},
     {"quantizer": {"type": "SinCA", "depth": 1}},
-    {"fusion": {"type": ["SKFF", "DBCA", "DBCA", "SKFF"], "offset_groups": 2}},
+    {"fusion": {"type": ["DBCA", "DBCA", "SKFF", "SKFF"], "offset_groups": 2}},
 ]
 
 

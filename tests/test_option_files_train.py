@@ -16,6 +16,7 @@ from model_experiments import built, moved, snapshot
 from network_facts import frozen_names
 
 from vqcnir_arch import load_network
+from vqcnir_arch.archs.autoencoder import CHANNELS
 from vqcnir_arch.options import check_options, read_options
 
 FOLDER = Path(__file__).parents[1] / "options"
@@ -26,9 +27,20 @@ TRAINING = [name for name in FILES if "train" in read_options(FOLDER / name)]
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
 
 
+def channels_of(network: dict) -> list[int]:
+    """Channels of the tests' size, for as many levels as the file's network has."""
+    return [16, 16, 32, 32] if len(network.get("channels", CHANNELS)) == len(CHANNELS) else [16, 16, 32]
+
+
 def shrink(network: dict, prior: Path) -> dict:
-    """The same variant at the tests' size."""
-    small = {"channels": [16, 16, 32, 32], "norm_groups": 8, "codebook_size": 32, "code_dim": 16, "prior": str(prior)}
+    """The same variant at the tests' size; a file with three levels keeps its f4."""
+    small = {
+        "channels": channels_of(network),
+        "norm_groups": 8,
+        "codebook_size": 32,
+        "code_dim": 16,
+        "prior": str(prior),
+    }
     network = {**copy.deepcopy(network), **small}
     for block, values in (
         ("quantizer", SHALLOW),
@@ -43,7 +55,7 @@ def small_network(block: dict, prior: Path) -> dict:
     """The file's network with tiny sizes; its prior, where it names one, is `prior`."""
     block = copy.deepcopy(block)
     if block["type"] == "VQGANPrior":
-        return {**block, **TINY_OPTIONS["VQGANPrior"]}
+        return {**block, **TINY_OPTIONS["VQGANPrior"], "channels": channels_of(block)}
     named = "prior" in block
     block.pop("res_blocks", None)
     block.setdefault("fusion", {"type": "DBCA"})
@@ -58,8 +70,9 @@ def test_files_for_training_are_found():
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_step_with_all_losses_and_round_trip(make_tiny, vgg19_file, tmp_path, name):
-    torch.save({"params": make_tiny("VQGANPrior").state_dict()}, tmp_path / "prior.pth")
     options = check_options(read_options(FOLDER / name), is_train=True)
+    prior = make_tiny("VQGANPrior", channels=channels_of(options["network_g"]))
+    torch.save({"params": prior.state_dict()}, tmp_path / "prior.pth")
     options["num_gpu"] = 0
     options["network_g"] = small_network(options["network_g"], tmp_path / "prior.pth")
     if options.get("network_d"):
@@ -77,7 +90,10 @@ def test_step_with_all_losses_and_round_trip(make_tiny, vgg19_file, tmp_path, na
     losses = {block for block, value in options["train"].items() if block.endswith("_opt") and value}
     assert set(model.losses) == losses
     before = snapshot(model.net_g)
-    model.feed_data({"lq": torch.rand(2, 3, 32, 32), "gt": torch.rand(2, 3, 32, 32)})
+    batch = {"lq": torch.rand(2, 3, 32, 32), "gt": torch.rand(2, 3, 32, 32)}
+    if size := options["datasets"]["train"].get("thumbnail"):
+        batch["lq_small"] = torch.rand(2, 3, size, size)
+    model.feed_data(batch)
     model.optimize_parameters(1)
     assert all(torch.as_tensor(value).isfinite() for value in model.get_current_log().values())
     changed = moved(model.net_g, before)
