@@ -56,11 +56,11 @@ def make_data(folders: Sequence[Path], out: Path, frames: int, seed: int, left_o
     """Write frames, pairs of them by night and by day (which need nothing), and thumbnails of the pairs."""
     taken = write_frames(folders, out, frames, seed, left_out)
     print(f"{taken} photographs, {taken * frames} frames")
-    first = out / "first_frames"
-    first.mkdir(exist_ok=True)
-    for frame in (out / "frames").glob("*_00.png"):
-        shutil.copyfile(frame, first / frame.name)
-    for source, pairs, settings in (("frames", "night", NIGHT), ("first_frames", "day", DAY)):
+    bright = out / "day_frames"
+    bright.mkdir(exist_ok=True)
+    for frame in (out / "frames").glob("*_0[0-4].png"):
+        shutil.copyfile(frame, bright / frame.name)
+    for source, pairs, settings in (("frames", "night", NIGHT), ("day_frames", "day", DAY)):
         common = ["--recipe", "lolblur", "--split", "train", "--seed", str(seed + 1)]
         synth.main([str(out / source), str(out / pairs), *common, *settings])
         write_thumbnails(out / pairs, out / f"{pairs}_thumbnails")
