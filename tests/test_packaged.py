@@ -77,10 +77,11 @@ def test_black_and_white_stay_so(real, size):
     assert vqcnir_arch.restore(real, np.full((*size, 3), 255, np.uint8)).min() > 175
 
 
-def test_a_bright_photograph_stays_nearly_as_it_is(real):
-    photo = skimage.data.coffee()[:256, :256]
+def test_a_photograph_by_day_stays_nearly_as_it_is(real):
+    """33 dB with the weights of 0.2.0; darker and flatter photographs are brightened, see their card."""
+    photo = skimage.data.chelsea()[:256, :384]
     error = vqcnir_arch.restore(real, photo).astype(float) - photo
-    assert 10 * np.log10(255**2 / (error**2).mean()) > 25
+    assert 10 * np.log10(255**2 / (error**2).mean()) > 30
 
 
 def test_strips_of_the_real_network(real, tmp_path):
