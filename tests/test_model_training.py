@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import platform
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -39,25 +36,6 @@ def test_other_optimizers(optimizer):
     before = snapshot(model.net_g)
     step(model)
     assert "out_conv.weight" in moved(model.net_g, before)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator is meant")
-def test_freed_memory_is_kept():
-    """In a process of its own, as it holds for the rest of the process."""
-    script = (
-        "import resource\n"
-        "from vqcnir_arch.training.memory import keep_freed_memory\n"
-        "import torch\n"
-        "keep_freed_memory()\n"
-        "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "for turn in range(3):\n"
-        "    before = faults()\n"
-        "    tensors = [torch.ones(2**22) for _ in range(8)]\n"
-        "    del tensors\n"
-        "print(faults() - before)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 1000  # of 32,768 pages
 
 
 def test_unknown_optimizer():

@@ -21,7 +21,6 @@ from vqcnir_arch.models.speed import SpeedSwitches, mean_of
 from vqcnir_arch.models.validation import Validation
 from vqcnir_arch.tensor_files import read_state_dict
 from vqcnir_arch.training import SafeTraining
-from vqcnir_arch.training.memory import keep_freed_memory
 
 
 class VQModel(Fitting, SpeedSwitches, SafeTraining, Validation, SRModel):
@@ -41,8 +40,6 @@ class VQModel(Fitting, SpeedSwitches, SafeTraining, Validation, SRModel):
         contradictions = self.contradictions(self.opt)
         if contradictions:
             raise UserError("\n".join(contradictions))
-        if self.device.type == "cpu":
-            keep_freed_memory()
         train_opt = self.opt["train"]
         logger = get_root_logger()
         self.net_g.train()
