@@ -340,6 +340,7 @@ def test_psnr_loss_against_scikit_image():
     assert loss.item() == pytest.approx(-0.5 * sum(values) / 3, abs=0.02)
     assert torch.autograd.grad(loss, image)[0].isfinite().all()
     assert PSNRLoss()(truth, truth).item() == pytest.approx(-60)
+    assert PSNRLoss(ceiling=30)(truth, truth).item() == pytest.approx(-30)
 
 
 # VGG16PerceptualLoss

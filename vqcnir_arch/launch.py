@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.memory import keep_freed_memory
 from vqcnir_arch.training.distributed import is_first, leave_processes, speaks
 
 USER_ERROR_STATUS = 2
@@ -94,7 +95,8 @@ def test(arguments: Sequence[str]) -> None:
 
 
 def exit_with_one_line(function: Callable[[], object]) -> None:
-    """Call a command; print a `UserError` as one line per finding and exit with status 2."""
+    """Call a command in a process of its own; print a `UserError` as one line per finding and exit with status 2."""
+    keep_freed_memory()
     try:
         function()
     except UserError as error:

@@ -61,13 +61,14 @@ class PSNRLoss(nn.Module):
 
     Args:
         loss_weight: weight of the loss; 0.01 gives gradients of L1's size at 20 dB.
+        ceiling: dB of two equal images. Where some pairs are nearly equal already it decides how much they count: at 60
+            a network can learn to change nothing, as those pairs gain more by it than all others lose.
     """
 
-    eps = 1e-6  # 60 dB, as of two equal images
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: float = 1.0, ceiling: float = 60.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
+        self.eps = 10 ** (-ceiling / 10)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare two batches of RGB images in [0, 1], [B, 3, H, W]."""
