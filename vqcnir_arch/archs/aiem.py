@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.cpu import add_product
 from vqcnir_arch.archs.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d
 from vqcnir_arch.archs.layers import LayerNorm2d
 from vqcnir_arch.errors import UserError
@@ -70,7 +71,7 @@ class IMAConv(nn.Module):
         y = x.clamp(0, 1).unflatten(1, (len(splits), -1))
         for a in maps.unbind(3):
             # eq. 6, y + a·y(1 − y); each map is used once (the printed index A_{n-1} is a slip)
-            y = torch.addcmul(y, a, torch.addcmul(y, y, y, value=-1))
+            y = add_product(y, a, torch.addcmul(y, y, y, value=-1))
         return y.flatten(1, 2)
 
     def maps(self, complements: Tensor) -> Tensor:
@@ -119,6 +120,6 @@ class AIEM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         u = self.depthwise(self.expand1(self.norm1(x)))
         channel = self.channel(F.adaptive_avg_pool2d(u, 1))
-        x = torch.addcmul(x, self.beta, self.project1(channel * self.large_kernel(u) * simple_gate(u)))
+        x = add_product(x, self.beta, self.project1(channel * self.large_kernel(u) * simple_gate(u)))
         u = simple_gate(self.expand2(self.norm2(x)))
-        return torch.addcmul(x, self.gamma, self.project2(self.ima(u)))
+        return add_product(x, self.gamma, self.project2(self.ima(u)))

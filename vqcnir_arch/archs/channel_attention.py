@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.layers import at_least_float32
+from vqcnir_arch.archs.precision import at_least_float32, without_autocast
 from vqcnir_arch.errors import UserError
 
 VARIANTS = ("published", "paper")
@@ -49,7 +49,7 @@ def channel_attention(query: Tensor, key: Tensor, scale: Tensor | None) -> Tenso
     query, key = (x.unflatten(1, (heads, -1)).flatten(3) for x in (query, key))
     if scale is None:
         # sums over all pixels: in bfloat16 they would be wrong by more than the differences that softmax tells apart
-        with torch.autocast(query.device.type, enabled=False):
+        with without_autocast(query):
             return (query.float() @ key.float().transpose(-2, -1) * query.shape[2] ** -0.5).softmax(dim=-1)
     cosines = query @ key.transpose(-2, -1) / (of_query[..., None] * of_key[..., None, :])
     return (cosines * scale).softmax(dim=-1)

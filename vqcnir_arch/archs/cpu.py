@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from vqcnir_arch.archs.precision import without_autocast
+
 LAST = torch.channels_last
 _enabled = True
 
@@ -32,7 +34,17 @@ def is_enabled() -> bool:
 
 def is_fast(x: Tensor) -> bool:
     """Whether the forms of this module are to be used: on a CPU, and not where a graph of the network is made."""
-    return _enabled and x.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+    return _enabled and x.device.type == "cpu" and not makes_graph()
+
+
+def makes_graph() -> bool:
+    """Whether a graph of the network is being made, to compile or to export it."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def add_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return x + a·b in one pass; in two where a graph is made, as torch 2.6 fails there if sizes are not fixed."""
+    return x + a * b if makes_graph() else torch.addcmul(x, a, b)
 
 
 def fast_layout(x: Tensor) -> Tensor:
@@ -55,7 +67,7 @@ def double_and_convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
     Of the nine taps of an output pixel some fall on the same pixel of x, so that four are left: a transposed
     convolution of size 4 and stride 2, whose weights are their sums.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         rows = torch.tensor(ROWS_OF_DOUBLED, dtype=conv.weight.dtype)
         weight = (conv.weight.transpose(0, 1).flatten(2) @ torch.kron(rows, rows).t()).unflatten(2, (4, 4))
     return F.conv_transpose2d(x, weight, conv.bias, stride=2, padding=1)

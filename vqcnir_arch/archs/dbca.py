@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.channel_attention import attention_scale, channel_attention, mix_channels
+from vqcnir_arch.archs.cpu import add_product
 from vqcnir_arch.archs.deform_conv import DeformConv2d
 from vqcnir_arch.archs.layers import LayerNorm2d, group_norm
 from vqcnir_arch.errors import UserError
@@ -44,7 +45,7 @@ class BidirectionalCrossAttention(nn.Module):
         weights = channel_attention(self.query(self.norm_d(x_d)), self.key(self.norm_g(x_g)), self.scale)
         from_g = mix_channels(weights, self.value_g(x_g))
         from_d = mix_channels(weights, self.value_d(x_d))
-        return torch.addcmul(x_d, self.beta, from_g), torch.addcmul(x_g, self.gamma, from_d)
+        return add_product(x_d, self.beta, from_g), add_product(x_g, self.gamma, from_d)
 
 
 class TextureWarp(nn.Module):

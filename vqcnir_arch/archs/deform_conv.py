@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import deform_conv2d
 
 from vqcnir_arch.archs import cpu
-from vqcnir_arch.archs.layers import at_least_float32
+from vqcnir_arch.archs.precision import at_least_float32, without_autocast
 from vqcnir_arch.errors import UserError
 
 TAPS = 9  # 3x3
@@ -122,7 +122,7 @@ class DeformConv2d(nn.Module):
         wide, prediction, weight, bias = (at_least_float32(tensor) for tensor in tensors)
         split = prediction.shape[1] // 3
         offset, mask = prediction[:, : 2 * split], prediction[:, 2 * split :].sigmoid()
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             if x.device.type == "cpu" and cpu.is_enabled():
                 out = deform_conv2d_grid_sample(wide, offset, mask, weight, bias)
             else:

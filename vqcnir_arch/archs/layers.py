@@ -22,11 +22,6 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     return cpu.GroupNorm(groups, channels, eps=GROUP_NORM_EPS)
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Return float16 and bfloat16 as float32, for what autocast must not touch; wider numbers as they are."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels of each pixel of [B, C, H, W]."""
 

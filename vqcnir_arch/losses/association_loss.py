@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.layers import at_least_float32
+from vqcnir_arch.archs.precision import at_least_float32, without_autocast
 from vqcnir_arch.registry import LOSS_REGISTRY, register
 
 LARGEST_SCALE = 100.0
@@ -29,7 +29,7 @@ class AssociationLoss(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor, scale: Tensor) -> Tensor:
         """Compare two feature maps [B, d, H, W]; `scale` multiplies the cosines, at most by 100."""
-        with torch.autocast(first.device.type, enabled=False):
+        with without_autocast(first):
             rows = [F.normalize(at_least_float32(x).permute(0, 2, 3, 1).flatten(0, 2), dim=1) for x in (first, second)]
             logits = scale.clamp(max=LARGEST_SCALE) * rows[0] @ rows[1].t()
             own = torch.arange(len(logits), device=logits.device)

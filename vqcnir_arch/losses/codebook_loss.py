@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.layers import at_least_float32
+from vqcnir_arch.archs.precision import at_least_float32, without_autocast
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import LOSS_REGISTRY, register
 
@@ -43,7 +43,7 @@ class CodebookLoss(nn.Module):
 
 def gram_matrix(features: Tensor) -> Tensor:
     """Return XᵀX / (H·W) of each map, X being its pixels: [B, d, H, W] to [B, d, d]."""
-    with torch.autocast(features.device.type, enabled=False):  # float16 would overflow before the division
+    with without_autocast(features):  # float16 would overflow before the division
         pixels = at_least_float32(features).flatten(2)
         return torch.bmm(pixels, pixels.transpose(1, 2)) / pixels.shape[2]
 
@@ -139,7 +139,7 @@ class ContrastLoss(nn.Module):
 
     def forward(self, features: Tensor, target: Tensor) -> Tensor:
         """Compare the features of B degraded images with those of their clean versions, both [B, C, H, W]."""
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features):
             views = at_least_float32(torch.cat((features, target.detach())))
             views = F.normalize(views, dim=1).flatten(1)
             positions = features.shape[2] * features.shape[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.layers import at_least_float32
+from vqcnir_arch.archs.precision import at_least_float32, without_autocast
 from vqcnir_arch.registry import LOSS_REGISTRY, register
 
 WINDOW = 11
@@ -49,7 +49,7 @@ class SSIMLoss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare two batches of RGB images in [0, 1], [B, 3, H, W], H and W at least 11."""
-        with torch.autocast(prediction.device.type, enabled=False):
+        with without_autocast(prediction):
             return self.loss_weight * (1 - ssim(at_least_float32(prediction), at_least_float32(target.detach())))
 
 
@@ -72,6 +72,6 @@ class PSNRLoss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare two batches of RGB images in [0, 1], [B, 3, H, W]."""
-        with torch.autocast(prediction.device.type, enabled=False):
+        with without_autocast(prediction):
             difference = at_least_float32(prediction) - at_least_float32(target.detach())
             return self.loss_weight * 10 * torch.log10(difference.square().mean(dim=(1, 2, 3)) + self.eps).mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vqcnir_arch.archs.precision import without_autocast
 from vqcnir_arch.archs.quantizers.base import Codes, Quantizer
 from vqcnir_arch.registry import QUANTIZER_REGISTRY, register
 
@@ -19,7 +20,7 @@ def code_distances(features: Tensor, codebook: Tensor) -> Tensor:
 
     Runs in float32 whatever autocast says: bfloat16 would flip 2-3 % of the codes.
     """
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features):
         # not `no_grad`: torch.export cannot save a graph in which it stands inside `autocast`
         features, codebook = features.detach().float(), codebook.detach().float()
         return torch.addmm(codebook.square().sum(1), features, codebook.t(), alpha=-2)
