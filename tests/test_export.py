@@ -15,7 +15,7 @@ from vqcnir_arch.archs.deform_conv import DeformConv2d
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.export.command import compare, compared_sizes
-from vqcnir_arch.export.formats import METADATA_FILE, Written, reference_runner, write_onnx
+from vqcnir_arch.export.formats import METADATA_FILE, NEEDED_TORCH, Written, reference_runner, write_onnx
 from vqcnir_arch.export.program import export_program, size_multiple
 
 PLAIN = {
@@ -32,7 +32,11 @@ QUANTIZERS = {
     "SelfAttention": WITH_ATTENTION, "CodePrediction": WITH_ATTENTION,
 }  # fmt: skip
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript"))
-needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="onnx and onnxscript are not installed (extra [export])")
+IS_OLD = torch.__version__ < NEEDED_TORCH
+needs_onnx = pytest.mark.skipif(
+    IS_OLD or not HAS_ONNX,
+    reason=f"onnx and onnxscript are not installed (extra [export]), or torch is older than {NEEDED_TORCH}",
+)
 
 
 def make_net(**options):
@@ -83,6 +87,7 @@ def test_pt2_file_is_read_by_torch_alone_at_any_size(net, checkpoint, tmp_path, 
         assert_equal(program.module(), net, height, width)
 
 
+@pytest.mark.skipif(IS_OLD, reason=f"torch is older than {NEEDED_TORCH}")
 def test_aoti_file_runs_in_its_runtime(tmp_path):
     if not (shutil.which("g++") or shutil.which("clang++")):
         pytest.skip("no C++ compiler is installed")
@@ -195,6 +200,13 @@ def test_bad_input_is_refused_before_anything_is_traced(checkpoint, tmp_path, mo
     assert {path.name for path in tmp_path.iterdir()} == {"there.pt2", "p.pth"}
 
 
+@pytest.mark.parametrize("arguments", [("net.onnx",), ("net.pt2", "--format", "aoti")])
+def test_older_torch_is_one_line(checkpoint, tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr("vqcnir_arch.export.formats.NEEDED_TORCH", "99")
+    assert "needs torch 99 or newer" in refused(checkpoint, tmp_path / arguments[0], *arguments[1:])
+
+
+@pytest.mark.skipif(IS_OLD, reason=f"torch is older than {NEEDED_TORCH}")
 def test_aoti_without_a_compiler_is_one_line(checkpoint, tmp_path, monkeypatch):
     def none():
         raise RuntimeError("none")

@@ -26,6 +26,8 @@ from vqcnir_arch.export.program import OUTPUTS, export_program, first_line, meta
 
 ONNX_OPSET = 22
 """The newest version of DeformConv; it exists since 19."""
+NEEDED_TORCH = "2.8"
+"""For AOTInductor and ONNX: with 2.6 the files hold wrong sizes, 2.7 was not tried."""
 METADATA_FILE = "vqcnir.json"
 Runner = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -63,8 +65,17 @@ def write_pt2(net: VQNetwork, size: int | None) -> Written:
     return Written(buffer.getvalue(), loaded, f"torch {torch.__version__}")
 
 
+def check_torch(what: str) -> None:
+    """Raise `UserError` where torch's own exporter is too old for sizes that are not fixed."""
+    if torch.__version__ < NEEDED_TORCH:
+        raise UserError(
+            f"{what} needs torch {NEEDED_TORCH} or newer, this is {torch.__version__}; --format pt2 does not"
+        )
+
+
 def write_aoti(net: VQNetwork, size: int | None) -> Written:
     """Write what AOTInductor's C++ runtime and `torch._inductor.aoti_load_package` run, compiled for this CPU."""
+    check_torch("AOTInductor")
     compiler = find_compiler()
     program = export_program(net, size=size)
     with tempfile.TemporaryDirectory() as folder, quiet(f"AOTInductor (C++ compiler {compiler})"):
@@ -97,6 +108,7 @@ def write_onnx(net: VQNetwork, size: int | None) -> Written:
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"ONNX files need {package}: pip install 'vqcnir[export]'")
+    check_torch("ONNX")
     program = export_program(net, operator=True, size=size)
     with quiet("the ONNX exporter"):
         model = to_onnx(program)
