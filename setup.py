@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
 OPTION_FILES = sorted(Path("options").rglob("*.yml"))
 EXPORT = ["onnx>=1.19", "onnxscript", "onnxruntime"]  # for `vqcnir export`
-SERVE = ["gradio>=6"]  # 99 MB with what it needs; for `vqcnir serve`
+SERVE = ["gradio>=6.31,<6.32"]  # 99 MB with what it needs; serving/page.py relies on a private method of these releases
 REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
 ANALYSIS = ["scikit-learn"]  # for `vqcnir inspect --codebook`
 SPANDREL = ["spandrel>=0.4"]

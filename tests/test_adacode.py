@@ -14,6 +14,7 @@ from vqcnir_arch.archs import AdaCode, find_quantizers
 from vqcnir_arch.archs.adacode_arch import CATEGORIES
 from vqcnir_arch.checkpoint import detect, load_prior_network
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.inference import precision_of
 
 SMALL_ADACODE = {**SMALL, "codebook_size": [24, 16, 24, 16, 16]}
 
@@ -110,6 +111,17 @@ def test_merged_codes(make_tiny):
         image, codes = plain(x, return_codes=True)
         chosen = [c.indices for c in codes.per_codebook]
         torch.testing.assert_close(plain.decode_indices(chosen, codes.weights), image)
+
+
+def test_bf16_leaves_the_codes(make_tiny):
+    net, image = make_tiny("AdaCode").eval(), torch.rand(1, 3, 24, 40)
+    with torch.inference_mode():
+        exact = net(image, return_codes=True)[1]
+        with precision_of(net, "bf16"):
+            low = net(image, return_codes=True)[1]
+    assert not low.merged.equal(exact.merged)  # what comes behind them is in bf16
+    for mine, theirs in zip(low.per_codebook, exact.per_codebook, strict=True):
+        assert mine.indices.equal(theirs.indices)
 
 
 def test_names_of_codebooks():

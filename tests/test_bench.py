@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 
 import pytest
 import torch
+from conftest import TINY_OPTIONS
 from model_experiments import moved, snapshot
 
 from vqcnir_arch import UserError
 from vqcnir_arch.bench import measure
-from vqcnir_arch.bench.command import table
-from vqcnir_arch.bench.subjects import Case, Unavailable, build_network, work_of
+from vqcnir_arch.bench.command import run, table
+from vqcnir_arch.bench.subjects import PEERS, Case, Unavailable, build_network, training_loss, work_of
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.restoration.inference import PRECISIONS
 
@@ -72,6 +74,58 @@ def test_every_precision_runs(weights):
     for precision in PRECISIONS:
         case = Case(weights, (16, 16), precision=precision)
         assert torch.isfinite(work_of(case, net, measure.night_image(case))()).all()
+
+
+@pytest.mark.parametrize("name", TINY_OPTIONS)
+def test_every_network_is_measured(name, make_tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "peak_memory", lambda case, device: (2, 1))
+    monkeypatch.setitem(measure.MATMUL_SIZE, "cpu", 64)
+    path = str(tmp_path / "tiny.pth")
+    torch.save({"params": make_tiny(name).state_dict()}, path)
+    cases = [Case(path, (16, 16), 2, precision, train) for precision in ("fp32", "bf16") for train in (False, True)]
+    rows, skipped = run(cases, CPU, 1, quiet=True)
+    assert (len(rows), skipped) == (4, [])
+    assert all(row["gmac_per_second"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("name", TINY_OPTIONS)
+def test_every_network_has_its_prior_frozen(name):
+    meta = torch.device("meta")  # at full size, without memory
+    with meta:
+        net = build_network(name, meta)
+    trains = {key: parameter.requires_grad for key, parameter in net.named_parameters() if "query_norm" not in key}
+    assert {value for key, value in trains.items() if "generator." in key} == {net.is_prior}
+    assert {value for key, value in trains.items() if "quantizer.codebook" in key} == {net.is_prior}
+    assert all(value for key, value in trains.items() if key.startswith(("encoder.", "hq.encoder.", "lq.encoder.")))
+
+
+def test_training_step_of_a_face_network_teaches_its_classifier(make_tiny, tmp_path):
+    path = str(tmp_path / "tiny.pth")
+    torch.save({"params": make_tiny("CodeFormer").state_dict()}, path)
+    net = build_network(path, CPU)
+    case, before = Case(path, (16, 16), train=True), snapshot(net)
+    work_of(case, net, measure.night_image(case))()
+    changed = moved(net, before)
+    assert {"encoder.conv_in.weight", "quantizer.classify.weight", "fusions.1.shift.2.weight"} <= set(changed)
+    assert not any(name.startswith("generator.") for name in changed)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_peers_are_other_peoples(name):
+    package = PEERS[name][0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        pytest.importorskip(package, reason=f"{package} is not installed (extra [peers])")
+        net = build_network(name, CPU)
+    assert type(net).__module__.startswith(f"{package}.")
+
+
+def test_loss_of_a_peer_that_enlarges_and_gives_more():
+    class Peer(torch.nn.Module):
+        def forward(self, x):
+            return x.repeat_interleave(2, 2).repeat_interleave(2, 3) + 0.25, None
+
+    assert training_loss(Peer(), torch.rand(2, 3, 4, 4)).item() == pytest.approx(0.25)
 
 
 def test_nafnet_is_a_peer():

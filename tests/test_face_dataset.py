@@ -1,5 +1,7 @@
 """FaceDegradationDataset, on a face and other square photographs of scikit-image."""
 
+from typing import get_args
+
 import cv2
 import numpy as np
 import pytest
@@ -50,6 +52,10 @@ def used(monkeypatch):
 
     monkeypatch.setattr(faces, "face", noted)
     return calls
+
+
+def test_every_setting_is_in_the_type():
+    assert get_args(faces.Setting) == tuple(faces.SETTINGS)
 
 
 @pytest.mark.parametrize("setting", faces.SETTINGS)

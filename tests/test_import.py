@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -109,3 +110,15 @@ def test_the_command_as_a_module():
     result = python(code, check=False)
     assert result.returncode == 2
     assert result.stderr.strip().endswith("there is no verb 'restor' (did you mean 'restore'?)")
+
+
+def test_every_literal_is_written_out():
+    """A type checker reads no values that are computed."""
+    package = Path(vqcnir_arch.__file__).parent
+    nodes = [node for path in package.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    literals = [
+        node.slice for node in nodes if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal"
+    ]
+    assert len(literals) > 10
+    for values in literals:
+        assert all(isinstance(v, ast.Constant) for v in getattr(values, "elts", [values])), ast.unparse(values)

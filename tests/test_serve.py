@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from conftest import scene
 from page_server import served
+
+from vqcnir_arch.serving.page import build_page
+from vqcnir_arch.serving.work import Limits
 
 pytest.importorskip("gradio", reason="gradio is not installed (extra [serve])")
 httpx = pytest.importorskip("httpx")
@@ -159,6 +164,26 @@ def test_no_request_makes_the_network_read_a_file_of_the_disk(server, folder):
     assert "restored" in message["output"]["data"][4]
     stray = upload(client, png(), "../../../stray.png").json()[0]
     assert str(temporary) in stray and not list(folder.glob("stray.png"))
+
+
+def test_gradio_still_calls_what_refuses_addresses(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    import gradio
+    from gradio import processing_utils
+
+    fetched = []
+
+    async def download(url, cache_dir):
+        fetched.append(url)
+        return str(tmp_path / "night.png")
+
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", download)
+    page = build_page(gradio, ["tiny.pth"], SimpleNamespace(limits=Limits(1, 1, 1, 1), folder=tmp_path))
+    photo = next(block for block in page.blocks.values() if isinstance(block, gradio.File))
+    file = {"path": "https://example.com/night.png", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(ValueError, match="an address is not an uploaded file"):
+        asyncio.run(processing_utils.async_move_files_to_cache(file, photo, check_in_upload_folder=True))
+    assert fetched == []
 
 
 def test_the_server_fetches_nothing_for_a_visitor(server):

@@ -14,7 +14,7 @@ from odd_images import READABLE, REFUSED, write_odd
 
 from vqcnir_arch import UserError
 from vqcnir_arch.cli import dispatch
-from vqcnir_arch.data import LOLBlurDataset, NightBlurDataset
+from vqcnir_arch.data import LOLBlurDataset, NightBlurDataset, synthesis
 from vqcnir_arch.data.night_blur.recipe import FOLDERS
 from vqcnir_arch.data.synthesis import pair_generator
 
@@ -74,6 +74,26 @@ def test_data_set_gives_the_same_pairs(sharp, tmp_path):
     assert made.names == list(PHOTOS)
     for i in (0, 1):
         assert made[i]["lq"].equal(written[i]["lq"]) and made[i]["gt"].equal(written[i]["gt"])
+
+
+def test_a_script_without_guard_is_told(sharp, tmp_path):
+    """Each worker imports the script that calls it, which would start workers again."""
+    script = tmp_path / "script.py"
+    script.write_text("from vqcnir_arch.cli import main\nmain()\n")
+    arguments = ["data", "synth", str(sharp), str(tmp_path / "out"), "--recipe", "lolblur", "--workers", "2"]
+    ended = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+    line = ended.stderr.splitlines()[-1]
+    assert ended.returncode == 2
+    assert line.startswith("vqcnir: error: no worker process could begin") and 'if __name__ == "__main__":' in line
+
+
+def test_a_worker_that_dies_at_work_is_told(monkeypatch):
+    monkeypatch.setattr(synthesis, "do_job", os._exit)
+    with (
+        pytest.raises(UserError, match=r"a worker process died \(out of memory\?\)"),
+        synthesis.outcomes([1], 2) as done,
+    ):
+        list(done)
 
 
 def test_workers_do_not_matter_and_the_command_runs_by_itself(sharp, tmp_path):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import vqcnir_arch
 
@@ -49,6 +52,19 @@ def wheel(source, tmp_path_factory):
     options = ("--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder)
     run(sys.executable, "-m", "pip", "wheel", *options, ".", cwd=source)
     return folder / f"{NAME}-py3-none-any.whl"
+
+
+def test_gradio_is_held_to_the_release_that_is_tested(wheel):
+    """The page replaces a private method of it."""
+    try:
+        major, minor, *_ = version("gradio").split(".")
+    except PackageNotFoundError:
+        pytest.skip("gradio is not installed (extra [serve])")
+    with ZipFile(wheel) as archive:
+        facts = archive.read(f"{NAME}.dist-info/METADATA").decode()
+    allowed = SpecifierSet(re.search(r"^Requires-Dist: gradio([^;]*);", facts, re.MULTILINE)[1])
+    assert version("gradio") in allowed
+    assert f"{major}.{int(minor) + 1}" not in allowed
 
 
 def test_holds_all_of_the_package_and_the_option_files(source, wheel):

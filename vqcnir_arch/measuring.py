@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import torch
 
 CPU = torch.device("cpu")
@@ -34,4 +35,9 @@ def peak_memory(device: torch.device = CPU) -> int:
     status = Path("/proc/self/status")
     if status.exists():  # unlike getrusage's, not that of the process that started this one
         return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # POSIX's alone
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

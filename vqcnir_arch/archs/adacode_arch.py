@@ -183,6 +183,9 @@ class AdaCode(SwinAutoencoder):
     def big_blocks(self) -> list[nn.Module]:
         return [*super().big_blocks(), *self.weight_predictor[0]]
 
+    def code_parts(self) -> list[nn.Module]:
+        return [self.encoder, *(branch.before_quant for branch in self.codebooks.values())]
+
     def encode(self, x: Tensor) -> MergedCodes:
         return self.merge(self.encoder(x) if self.is_prior else self.encoder(x, ups=False)[0])
 

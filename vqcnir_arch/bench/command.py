@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from vqcnir_arch.archs import DeformConv2d
+from vqcnir_arch.archs import DeformConv2d, find_quantizers
 from vqcnir_arch.arguments import positive, sides
 from vqcnir_arch.bench import measure
 from vqcnir_arch.bench.subjects import PEERS, Case, Unavailable, build_network, work_of
@@ -138,7 +138,8 @@ def row(
     }  # fmt: skip
     if reference is not None:
         figures["times_as_fast"] = [r / t for r, t in zip(reference, taken, strict=True)]
-    if case.precision != "fp32" and not case.train and hasattr(net, "quantizer") and net.quantizer.gives == "codes":
+    kinds = [quantizer.gives for quantizer in find_quantizers(net).values()]
+    if case.precision != "fp32" and not case.train and kinds == ["codes"]:
         image = measure.night_image(case).to(device)
         figures["codes_that_differ"], figures["psnr_db"] = measure.agreement(net, image, case.precision)
     return figures

@@ -66,6 +66,8 @@ def work_size(case: Case, net: nn.Module) -> float:
     fakes = FakeTensorMode()
     with FakeCopyMode(fakes):
         net = copy.deepcopy(net)
+    if not case.train:
+        net.requires_grad_(False)  # the counter asks each parameter that a module is given for its gradient's node
     with fakes:
         return multiply_adds(work_of(case, net, torch.empty(case.batch, 3, *case.size)))
 

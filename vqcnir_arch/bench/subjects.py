@@ -15,20 +15,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcnir_arch import packaged
-from vqcnir_arch.archs import DeformConv2d
+from vqcnir_arch.archs import AssociatedPriors, DeformConv2d, find_quantizers
+from vqcnir_arch.archs.autoencoder import VQAutoencoder
 from vqcnir_arch.archs.cpu import plain_operators
+from vqcnir_arch.archs.face_autoencoder import FaceAutoencoder
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.checkpoint import load_network, own_networks
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.restoration.inference import precision_of
 
-PEERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "NAFNet": ("spandrel", {"width": 64, "enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1] * 4}),
-    "Restormer": ("spandrel_extra_arches", {}),
-    "FeMaSR": ("spandrel_extra_arches", {}),
-    "CodeFormer": ("spandrel_extra_arches", {}),
+NAFNET = {"width": 64, "enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1] * 4}
+PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "NAFNet": ("spandrel", "NAFNet", NAFNET),
+    "Restormer": ("spandrel_extra_arches", "Restormer", {}),
+    "spandrel-FeMaSR": ("spandrel_extra_arches", "FeMaSR", {"LQ_stage": True, "scale_factor": 4}),
+    "spandrel-CodeFormer": ("spandrel_extra_arches", "CodeFormer", {}),
 }
-"""Package and options of other people's networks; NAFNet's are those published for deblurring."""
+"""Package, its name there and options of other people's networks, by names that none of ours has.
+
+NAFNet's options are those published for deblurring; FeMaSR's make it what ours is by default, ×4.
+"""
 REGISTRIES = {"spandrel": "MAIN_REGISTRY", "spandrel_extra_arches": "EXTRA_REGISTRY"}
 OFFSET_STD, RESIDUAL_SCALE = 0.02, 0.2
 """Weights that predict offsets, and scales of residuals, in a network without a checkpoint: they would all be zero."""
@@ -75,7 +81,8 @@ def build_network(name: str, device: torch.device) -> nn.Module:
     torch.manual_seed(0)
     if name in own:
         net = own[name]()
-        net.quantizer.codebook.data.normal_()
+        for quantizer in find_quantizers(net).values():
+            quantizer.codebook.data.normal_()
         for parameter_name, parameter in net.named_parameters():
             if parameter_name.endswith((".beta", ".gamma")):
                 nn.init.constant_(parameter, RESIDUAL_SCALE)
@@ -88,18 +95,18 @@ def build_network(name: str, device: torch.device) -> nn.Module:
         net = load_network(name)
     else:
         raise UserError(f"there is no network '{name}'{nearest(name, [*own, *PEERS, *packaged.NAMES])}")
-    for prior_module in getattr(net, "prior_modules", ()):
-        net.get_submodule(prior_module).requires_grad_(False)  # as stage II trains
+    if isinstance(net, VQAutoencoder | FaceAutoencoder) and not net.is_prior:
+        net.start_from_prior(None, True)  # frozen as in the stages that start from a prior
     return net.to(device).eval()
 
 
 def build_peer(name: str) -> nn.Module:
     """Build a peer with random weights from the package that brings it."""
-    package, options = PEERS[name]
+    package, architecture, options = PEERS[name]
     try:
         registry = getattr(importlib.import_module(package), REGISTRIES[package])
-        module = sys.modules[type(registry.get(name).architecture).__module__]
-        return getattr(module, name)(**options)
+        module = sys.modules[type(registry.get(architecture).architecture).__module__]
+        return getattr(module, architecture)(**options)
     except ModuleNotFoundError as error:
         raise Unavailable(f"{package} is not installed") from error
     except Exception as error:
@@ -117,8 +124,30 @@ def as_published(net: VQNetwork) -> Iterator[None]:
         net.padding = ours
 
 
+def training_loss(net: nn.Module, image: Tensor) -> Tensor:
+    """Return L1 to the image and, of ours, the alignment of features with their codes and the entropy of scores.
+
+    The targets are the network's own input and codes: the cost of a step is that of one with a ground truth.
+    """
+    if isinstance(net, AssociatedPriors):
+        restored, codes = net(image, lq=image, return_codes=True)
+    elif isinstance(net, VQNetwork):
+        restored, codes = net(image, return_codes=True)
+    else:
+        restored, codes = net(image), None
+        restored = restored[0] if isinstance(restored, tuple) else restored  # CodeFormer's has more to give
+    target = image.repeat(len(restored) // len(image), 1, 1, 1)
+    loss = F.l1_loss(restored.float(), F.interpolate(target, restored.shape[-2:]))
+    for code in codes.per_codebook if codes is not None else ():
+        if code.quantized is not None:
+            loss = loss + F.mse_loss(code.features.float(), code.quantized)
+        if code.logits is not None:
+            loss = loss + F.cross_entropy(code.logits, code.indices)
+    return loss
+
+
 def work_of(case: Case, net: nn.Module, image: Tensor) -> Callable[[], Any]:
-    """Return the function that is measured: a forward pass, or a training step with L1, code alignment and Adam."""
+    """Return the function that is measured: a forward pass, or a training step with `training_loss` and Adam."""
 
     def forward() -> Any:
         with torch.inference_mode(), precision_of(net, case.precision):
@@ -130,11 +159,7 @@ def work_of(case: Case, net: nn.Module, image: Tensor) -> Callable[[], Any]:
     def step() -> None:
         net.train()
         with precision_of(net, case.precision):
-            if isinstance(net, VQNetwork):
-                restored, codes = net(image, return_codes=True)
-                loss = F.l1_loss(restored.float(), image) + F.mse_loss(codes.features.float(), codes.quantized.detach())
-            else:
-                loss = F.l1_loss(net(image).float(), image)
+            loss = training_loss(net, image)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -32,7 +32,18 @@ class FacePairs:
     reconstructs_lq: bool = False  # the degraded face is the ground truth, too
 
 
-SETTINGS = {
+Setting = Literal[
+    "codeformer_stage1",
+    "codeformer_stage2",
+    "codeformer_stage3",
+    "daefr_hq_codebook",
+    "daefr_lq_codebook",
+    "daefr_association",
+    "daefr",
+    "vqfr_light",
+    "vqfr_heavy",
+]
+SETTINGS: dict[Setting, FacePairs] = {
     "codeformer_stage1": FacePairs(None),
     "codeformer_stage2": FacePairs("codeformer_large"),
     "codeformer_stage3": FacePairs("codeformer_small", lq_large="codeformer_large"),
@@ -50,7 +61,7 @@ class FaceDegradationOptions(LoaderOptions):
 
     scale: Literal[1] = Field(1, description="input and ground truth have the same size")
     dataroot: str | list[str] = Field(min_length=1, description="folder of aligned faces, or several")
-    setting: Literal[tuple(SETTINGS)] = Field(description=f"host and stage: {', '.join(SETTINGS)}")
+    setting: Setting = Field(description=f"host and stage: {', '.join(SETTINGS)}")
     gt_size: PositiveInt = Field(512, description="side of the face in pixels; larger square images are shrunk to it")
     use_hflip: bool = Field(True, description="flip left to right at random (training)")
     gray_prob: float = Field(0, ge=0, le=1, description="probability of a grey input; 0 in all published options")

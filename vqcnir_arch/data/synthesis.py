@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +103,26 @@ def outcomes(jobs: Iterable[Job], workers: int) -> Iterator[Iterable[Outcome]]:
         yield map(do_job, jobs)
         return
     context = multiprocessing.get_context("spawn")  # OpenCV and torch do not survive a fork of their threads
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
+    has_begun = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(has_begun,))
     try:
         yield pool.map(do_job, jobs)
     except BrokenProcessPool as error:
-        raise UserError("a worker process died (out of memory?): take fewer --workers; what is made stays") from error
+        if has_begun.is_set():
+            reason = "a worker process died (out of memory?): take fewer --workers; what is made stays"
+        else:
+            reason = (
+                "no worker process could begin: each imports the script that calls this, which must do so below "
+                '`if __name__ == "__main__":` (or memory is short: take fewer --workers)'
+            )
+        raise UserError(reason) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and the other cores to the other workers."""
+def begin_worker(has_begun: Event) -> None:
+    """Say that the caller's script could be imported; leave Ctrl-C to the parent and other cores to other workers."""
+    has_begun.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 

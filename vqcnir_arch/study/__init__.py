@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import signal
 import sys
@@ -16,6 +15,11 @@ from vqcnir_arch.arguments import positive
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.signals import handled
 from vqcnir_arch.study.variants import BASE, VARIANTS
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None
 
 ITERATIONS = 300
 MARKER = ".vqcnir-study"
@@ -36,6 +40,8 @@ def main(arguments: Sequence[str]) -> None:
         "--iterations", type=positive, default=ITERATIONS, help=f"of every stage II run (default: {ITERATIONS})"
     )
     known = parser.parse_args(arguments)
+    if fcntl is None:
+        raise UserError("vqcnir study locks its folder with fcntl, which Linux and macOS alone have")
     for name in known.only or ():
         if name not in VARIANTS:
             raise UserError(f"--only: there is no variant '{name}'{nearest(name, VARIANTS)}")
