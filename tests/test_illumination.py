@@ -73,6 +73,41 @@ def test_crop_gets_the_curve_of_its_frame():
     assert (curve(frame[..., 8:24, 16:40]) - part).abs().max() > 1e-4  # its own thumbnail says something else
 
 
+def test_share_grows_with_the_lift_of_shadows():
+    curve = IlluminationCurve(1, full_lift=0.15)
+    coefficients = torch.tensor([[-0.5], [0.0], [0.4], [0.8], [1.0]])
+    lifts = coefficients[:, 0] * 0.25 * 0.75  # eq. 6
+    torch.testing.assert_close(curve.share(coefficients).flatten(), (lifts / 0.15).clamp(0, 1))
+    assert (IlluminationCurve(1).share(coefficients) == 1).all()
+
+
+def test_network_adds_its_share_alone(make_tiny):
+    curve = {**SMALL["illumination"], "full_lift": 0.2}
+    net = make_tiny("VQCNIR", **{**SMALL, "illumination": curve}).eval()
+    torch.nn.init.normal_(net.residual_conv.weight)
+    frame = photo()
+    with torch.no_grad():
+        torch.testing.assert_close(net(frame), frame)  # a fresh curve lifts nothing
+        net.illumination.head[2].bias.fill_(0.06)
+        net.illumination.full_lift = 0
+        bright, whole = net.illumination(frame), net(frame)
+        net.illumination.full_lift = 0.2
+        share = net.illumination.share(net.illumination.coefficients(thumbnail(frame, 16)))
+        assert 0.1 < share < 0.9
+        torch.testing.assert_close(net(frame), bright + share * (whole - bright))
+
+
+def test_share_needs_a_residual(make_tiny):
+    with pytest.raises(UserError, match="full_lift needs `residual: true`"):
+        make_tiny("VQCNIR", **{**SMALL, "illumination": {"full_lift": 0.1}, "residual": False})
+
+
+@pytest.mark.parametrize("full_lift", [-0.1, 1])
+def test_wrong_full_lift_is_named(full_lift):
+    with pytest.raises(UserError, match="full_lift is at least 0 and below 1"):
+        IlluminationCurve(full_lift=full_lift)
+
+
 @pytest.mark.parametrize("options", [{"iterations": 0}, {"size": 24}, {"size": 0}])
 def test_wrong_curves_are_named(options):
     with pytest.raises(UserError, match="illumination: needs iterations from 1 and a size that 16 divides"):

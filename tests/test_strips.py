@@ -77,7 +77,7 @@ VARIANTS = {
     "as the small network": {
         "channels": [8, 8, 16],
         "fusion": {"type": ["SKFF", "SKFF", "none"]},
-        "illumination": {"iterations": 4, "size": 16, "width": 4},
+        "illumination": {"iterations": 4, "size": 16, "width": 4, "full_lift": 0.9},
         "skips": True,
         "residual": True,
     },

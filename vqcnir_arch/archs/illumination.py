@@ -15,6 +15,9 @@ LUMA = (0.299, 0.587, 0.114)
 DARKEST = 1e-3
 """Luma below which the gain is that of this luma: what is black stays black."""
 
+SHADOW = 0.25
+"""Luma at which `share` looks."""
+
 
 def thumbnail(x: Tensor, size: int) -> Tensor:
     """Return [B, 3, size, size] of [B, 3, H, W] images, each value the mean of what it covers: free of noise."""
@@ -33,15 +36,19 @@ class IlluminationCurve(nn.Module):
         iterations: n of eq. 6; one of them at most doubles what is dark.
         size: side of the thumbnail in pixels, a multiple of 16.
         width: channels of the first convolution.
+        full_lift: what a luma of 0.25 must gain so that a network behind the curve has its full share in the image, see
+            `share`; 0: it always has.
     """
 
-    def __init__(self, iterations: int = 8, size: int = 64, width: int = 16) -> None:
+    def __init__(self, iterations: int = 8, size: int = 64, width: int = 16, full_lift: float = 0) -> None:
         super().__init__()
         if iterations < 1 or size < 16 or size % 16:
             raise UserError(
                 f"illumination: needs iterations from 1 and a size that 16 divides, got {iterations}, {size}"
             )
-        self.size = size
+        if not 0 <= full_lift < 1:
+            raise UserError(f"illumination: full_lift is at least 0 and below 1, got {full_lift}")
+        self.size, self.full_lift = size, full_lift
         widths = (9, width, 2 * width, 4 * width, 4 * width)
         self.stages = nn.ModuleList(
             nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU())
@@ -74,6 +81,16 @@ class IlluminationCurve(nn.Module):
         for a in coefficients[:, :, None, None, None].unbind(1):
             y = y + a * y * (1 - y)  # eq. 6
         return x * (y / luma)
+
+    def share(self, coefficients: Tensor) -> Tensor:
+        """Return how much of a restoration each image takes, 0 to 1: [B, n] coefficients to [B, 1, 1, 1].
+
+        A photograph by day, which needs no light, needs no network for dark ones either.
+        """
+        if not self.full_lift:
+            return coefficients.new_ones(len(coefficients), 1, 1, 1)
+        lifted = self.apply_curve(coefficients.new_full((len(coefficients), 3, 1, 1), SHADOW), coefficients)
+        return ((lifted[:, :1] - SHADOW) / self.full_lift).clamp(0, 1)
 
     def forward(self, x: Tensor, small: Tensor | None = None) -> Tensor:
         """Brighten images.

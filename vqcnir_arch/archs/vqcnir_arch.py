@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options, check_channels
 from vqcnir_arch.archs.cpu import fast_layout
-from vqcnir_arch.archs.illumination import IlluminationCurve
+from vqcnir_arch.archs.illumination import IlluminationCurve, thumbnail
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import (
@@ -119,8 +119,9 @@ class VQCNIR(VQAutoencoder):
         fusion: `{type: DBCA | Add | Concat | SKFF | CrossAttention | none}` with that fusion's options, for DBCA
             `heads: [4, 4, 2, 1], offset_groups: 4, attention: published | paper, offset: published | paper`. A list has
             one value per level, coarsest first, also for `type`.
-        illumination: `{iterations: 8, size: 64, width: 16}`, an `IlluminationCurve` through which the image goes before
-            anything else; ours, none by default.
+        illumination: `{iterations: 8, size: 64, width: 16, full_lift: 0}`, an `IlluminationCurve` through which the
+            image goes before anything else; with `full_lift` D adds the less, the less light it needs; ours, none by
+            default.
         skips: D gets the encoder's features and the image beside the enhanced feature; ours.
         residual: D gives what is to be added to the (brightened) image, through a layer of its own; G reaches the image
             through the fusions alone, and its levels behind the last fusion are not computed; ours.
@@ -197,6 +198,8 @@ class VQCNIR(VQAutoencoder):
         self.start_from_prior(prior, freeze_prior)
         if curve is not None:
             self.start_from_curve(curve)
+        if self.illumination is not None and self.illumination.full_lift and not residual:
+            raise UserError("illumination: full_lift needs `residual: true`, it says how much of the residual is added")
         if residual:
             self.out_conv.requires_grad_(False)  # takes no part but in `decode_indices`
             unused = [stage for level, stage in zip(self.decoder.levels[1:], self.generator, strict=True)
@@ -259,8 +262,10 @@ class VQCNIR(VQAutoencoder):
             return_codes: give the codes, too.
             small: thumbnails of the whole images where `x` are crops of them, for the illumination curve.
         """
+        curve = None
         if self.illumination is not None:
-            x = self.illumination(x, small)
+            curve = self.illumination.coefficients(thumbnail(x, self.illumination.size) if small is None else small)
+            x = self.illumination.apply_curve(x, curve)
         skips: list[Tensor] = []
         enhanced = self.enhancer(self.encoder(x, skips) if len(self.decoder.skips) else self.encoder(x))
         codes = self.quantizer(self.before_quant(enhanced))
@@ -270,7 +275,8 @@ class VQCNIR(VQAutoencoder):
             guides.append(stage(guides[-1]) if self.uses_guide(level) else None)
         restored = self.decoder(enhanced, guides, [*skips, x])
         if self.residual_conv is not None:
-            image = x + self.residual_conv(restored)
+            residual = self.residual_conv(restored)
+            image = x + (residual if curve is None else self.illumination.share(curve) * residual)
         else:
             image = self.out_conv(guides[-1] + restored)
         return (image, codes) if return_codes else image

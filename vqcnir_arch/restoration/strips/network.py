@@ -98,7 +98,7 @@ def restore_in_strips(
     """
     check_supported(net)
     height, width = image.shape[-2:]
-    given = input_image(net, padded(net, image), scratch)
+    given, share = input_image(net, padded(net, image), scratch)
     x, skips = encode(net, given, scratch, progress)
     for block in net.enhancer:
         x = aiem(block, scratch, x)
@@ -110,7 +110,7 @@ def restore_in_strips(
     def finish(first: Strip, x: Strip) -> Strip:
         if net.residual_conv is None:
             return convolve(net.out_conv, together(torch.add, first, x))
-        return together(torch.add, first, convolve(net.residual_conv, x))
+        return together(torch.add, first, convolve(net.residual_conv, x).map(lambda residual: share * residual))
 
     first = guide if net.residual_conv is None else given
     (restored,) = scratch.sweep(finish, [first, x], [3], x.height, x.width, halo=1)
@@ -121,17 +121,17 @@ def restore_in_strips(
     return StripResult(crop_bottom_right(whole, height, width), indices, ties, scratch.most_on_disk)
 
 
-def input_image(net: VQCNIR, image: Tensor, scratch: Scratch) -> Feature:
-    """Return the image as the encoder gets it: brightened where the network has a curve for that."""
+def input_image(net: VQCNIR, image: Tensor, scratch: Scratch) -> tuple[Feature, Tensor | int]:
+    """Return the image as the encoder gets it, brightened where the network has a curve, and D's share in it."""
     height, width = image.shape[-2:]
     x = scratch.feature(3, height, width)
     x.write(Strip(image, 0, height))
     if net.illumination is None:
-        return x
+        return x, 1
     curve = net.illumination.coefficients(thumbnail(image, net.illumination.size))
     brighten = partial(net.illumination.apply_curve, coefficients=curve)
     (brightened,) = scratch.sweep(lambda strip: strip.map(brighten), [x], [3], height, width, into=x)
-    return brightened
+    return brightened, net.illumination.share(curve)
 
 
 def choose_codes(net: VQCNIR, x: Feature) -> tuple[Tensor, int]:
