@@ -9,7 +9,9 @@ from conftest import TINY_OPTIONS, scene
 
 import vqcnir_arch
 from vqcnir_arch.archs import FeMaSR
+from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.cli import dispatch
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY
 
 
@@ -46,3 +48,10 @@ def test_checkpoint_and_commands(host, tmp_path, capsys):
         assert "FurtherHost" in capsys.readouterr().out
         dispatch(["restore", str(tmp_path / "photo.png"), "-w", str(file), "-o", str(tmp_path / name), "--quiet"])
         assert cv2.imread(str(tmp_path / name / "photo.png")).shape == (46, 62, 3)
+
+
+def test_without_published_files(monkeypatch):
+    """A network that has none is among those that a checkpoint is not of."""
+    monkeypatch.setitem(ARCH_REGISTRY._obj_map, "Unpublished", type("Unpublished", (VQNetwork,), {}))
+    with pytest.raises(UserError, match=r"is not a checkpoint of .*Unpublished"):
+        vqcnir_arch.load_network({"weight": torch.zeros(1)})

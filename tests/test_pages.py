@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from slow_files import SLOW_FILES
 
 import vqcnir_arch
 
@@ -37,6 +38,10 @@ def test_named_files_exist(page):
     files = {name for name in named if TEMPLATE not in name}
     assert len(files) >= 4
     assert [f for f in files if not any((place / f).exists() for place in (ROOT, ROOT / "vqcnir_arch"))] == []
+
+
+def test_slow_files_exist():
+    assert {file.stem for file in (ROOT / "tests").glob("test_*.py")} >= SLOW_FILES
 
 
 def test_citation_is_of_this_version():

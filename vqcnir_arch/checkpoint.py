@@ -49,7 +49,8 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
         options = cls.published_options(shapes)
         if options is not None:
             return cls, options
-    lacking = {cls: [p for p in cls.published_required if not fnmatch.filter(shapes, p)] for cls in own_networks()}
+    published = [cls for cls in own_networks() if cls.published_required]
+    lacking = {cls: [p for p in cls.published_required if not fnmatch.filter(shapes, p)] for cls in published}
     nearest_first = sorted(lacking, key=lambda cls: len(lacking[cls]) / len(cls.published_required))
     closest = nearest_first[0]
     if 0 < len(lacking[closest]) < len(closest.published_required) / 2:  # say what it lacks
