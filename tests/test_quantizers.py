@@ -197,6 +197,14 @@ def test_fresh_vr_is_as_large_as_its_codes():
         assert 0.02 < quantizer(torch.randn(1, 64, 8, 8)).output.std() < 2
 
 
+def test_vr_starts_alike_inside_a_network(make_tiny):
+    """A network draws all weights anew."""
+    last = make_tiny("VQCNIR", quantizer={"type": "VectorRegression"}).quantizer.head[-1]
+    bound = (last.in_channels * last.out_channels) ** -0.5
+    assert (last.bias == 0).all()
+    assert 0.5 * bound < last.weight.abs().max() <= bound
+
+
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 

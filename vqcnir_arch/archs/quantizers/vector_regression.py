@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,6 +15,16 @@ from vqcnir_arch.registry import QUANTIZER_REGISTRY, register
 
 WEIGHTS = ("real", "softmax")
 HEADS = ("mlp", "conv", "linear")
+
+
+class RealWeights(nn.Conv2d):
+    """The convolution to K weights; z is a sum over K codes, which would start √K times as large as a code."""
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.zeros_(self.bias)
+        with torch.no_grad():
+            self.weight.mul_(self.out_channels**-0.5)
 
 
 @register(QUANTIZER_REGISTRY)
@@ -54,11 +65,8 @@ class VectorRegression(Quantizer):
             layers.append(nn.Conv2d(code_dim, width, 1))
             layers += [nn.Conv2d(width, width, 3, padding=1, groups=width)] if head == "conv" else []
             layers.append(nn.GELU())
-        self.head = nn.Sequential(*layers, nn.Conv2d(width, codebook_size, 1))
-        if not self.is_softmax:
-            # z is a sum over K codes: without this a fresh head gives features √K times as large as a code
-            self.head[-1].weight.data.mul_(codebook_size**-0.5)
-            self.head[-1].bias.data.zero_()
+        last = nn.Conv2d if self.is_softmax else RealWeights
+        self.head = nn.Sequential(*layers, last(width, codebook_size, 1))
 
     def regress(self, features: Tensor) -> Tensor:
         """Return the weights w of [B, d, H, W] features, [B, K, H, W]."""
