@@ -61,8 +61,8 @@ class PSNRLoss(nn.Module):
 
     Args:
         loss_weight: weight of the loss; 0.01 gives gradients of L1's size at 20 dB.
-        ceiling: dB of two equal images. Where some pairs are nearly equal already it decides how much they count: at 60
-            a network can learn to change nothing, as those pairs gain more by it than all others lose.
+        ceiling: dB of two equal images. Where some pairs are nearly equal already it decides how much they count: at 80
+            a network learnt to change nothing, as those pairs gain more by it than all others lose.
     """
 
     def __init__(self, loss_weight: float = 1.0, ceiling: float = 60.0) -> None:
