@@ -50,7 +50,7 @@ def test_yaml_aliases(tmp_path):
 
 def test_force_reads_yaml_values(tmp_path):
     (tmp_path / "x.yml").write_text("train: {total_iter: 5, name: a}\nseed: 1\n")
-    forced = ["train:total_iter=-3", "train:name=[1, x]", "seed=~"]
+    forced = ["train:total_iter=-3", "train:name=[1, 'x']", "seed=~"]
     assert read_options(tmp_path / "x.yml", forced) == {"train": {"total_iter": -3, "name": [1, "x"]}, "seed": None}
 
 

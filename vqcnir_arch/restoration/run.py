@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.memory import keep_no_more
 from vqcnir_arch.restoration.attention_time import announcement
 from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned
 from vqcnir_arch.restoration.inference import blended, restore, restore_tensor
@@ -141,6 +142,7 @@ class Run:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            keep_no_more()
             tqdm.write(f"memory ran out for {len(images)} of {images.shape[3]} x {images.shape[2]}", file=sys.stderr)
             return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.memory import give_back_freed_memory, keep_no_more
 from vqcnir_arch.restoration.strips.network import StripResult, check_supported, padded, restore_in_strips
 from vqcnir_arch.restoration.strips.store import BYTES, Scratch, free_space
 
@@ -47,11 +49,22 @@ def used_memory() -> int:
     return psutil.Process().memory_info().rss
 
 
+def memory_left(limit: float, wanted: float = math.inf) -> float:
+    """Return how many bytes of a limit for the whole process are left.
+
+    Where less than `wanted` is left, memory that was freed and kept (`keep_freed_memory`) is given back first.
+    """
+    if limit - used_memory() < wanted:
+        give_back_freed_memory()
+    return limit - used_memory()
+
+
 def fits_whole(net: VQNetwork, image: Tensor, limit: float) -> bool:
     """Whether a batch of images goes through the network at once within `limit` bytes for the whole process."""
     fuses_finest = not isinstance(net, VQCNIR) or net.uses_guide(net.decoder.levels[-1])
     maps = WHOLE_IMAGE_MAPS if fuses_finest else WITHOUT_FINEST_FUSION
-    return used_memory() + image.shape[0] * maps * map_bytes(net, image) <= limit
+    needed = image.shape[0] * maps * map_bytes(net, image)
+    return needed <= memory_left(limit, needed)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -102,7 +115,7 @@ def restore_within(
     check_supported(net)
     folder = folder or Path(tempfile.gettempdir())
     images = 4 * image.numel() * BYTES  # the input, padded, and the result, cropped
-    left = limit - used_memory() - images
+    left = memory_left(limit) - images
     if left < LEAST:
         raise NoRoom(
             f"{image.shape[-1]} x {image.shape[-2]} pixels need a limit of at least "
@@ -128,5 +141,6 @@ def restore_within(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            keep_no_more()
             announce("memory ran out: once more with a quarter of it" if attempt < ATTEMPTS - 1 else "memory ran out")
     raise NoRoom(f"{image.shape[-1]} x {image.shape[-2]} pixels need more memory than there is")
