@@ -6,9 +6,9 @@
     python scripts/training_speed.py . . --amp none bf16              # one checkout in two precisions
 
 Both take the same steps (data to the device, losses, gradients, guard, optimiser) of the library's models on the same
-pixels from the same first weights, each in a process of its own that waits while the other has its turn: other load
-hits both. Every time is printed, by the clock and in processor seconds (which other load disturbs less); the ratio is
-the median over rounds. The losses of the first step show that both compute the same.
+pixels from the same first weights, by the option files of the first, each in a process of its own that waits while the
+other has its turn: other load hits both. Every time is printed, by the clock and in processor seconds (which other load
+disturbs less); the ratio is the median over rounds. The losses of the first step show that both compute the same.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SUBJECTS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
 WARM_UP = 2
 
 
-def stage_model(subject: str, folder: Path, amp: str = "none") -> Any:
+def stage_model(subject: str, folder: Path, amp: str, options_of: Path) -> Any:
     """Build the model of a subject; whoever comes first writes the first weights that all start from."""
     import torch
 
@@ -56,7 +56,7 @@ def stage_model(subject: str, folder: Path, amp: str = "none") -> Any:
     from vqcnir_arch.registry import MODEL_REGISTRY
 
     stage, _, _, network = SUBJECTS[subject]
-    options = read_options(Path.cwd() / f"options/demo/train_{stage}.yml")
+    options = read_options(options_of / f"options/demo/train_{stage}.yml")
     options |= {"is_train": True, "dist": False, "rank": 0, "world_size": 1, "num_gpu": 0}
     options["train"]["amp"] = amp
     block = options["network_g"]
@@ -79,7 +79,7 @@ def stage_model(subject: str, folder: Path, amp: str = "none") -> Any:
     return model
 
 
-def work(subject: str, folder: Path, amp: str) -> None:
+def work(subject: str, folder: Path, amp: str, options_of: Path) -> None:
     """Take a step per line of the standard input; answer with its seconds, first with the losses of the first step."""
     import torch
 
@@ -90,7 +90,7 @@ def work(subject: str, folder: Path, amp: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what else is printed is no answer
     _, batch, size, _ = SUBJECTS[subject]
-    model = stage_model(subject, folder, amp)
+    model = stage_model(subject, folder, amp, options_of)
     images = torch.rand(2, batch, 3, size, size, generator=torch.Generator().manual_seed(0))
     data = {"lq": images[0] * 0.1, "gt": images[1]}
 
@@ -109,9 +109,17 @@ def work(subject: str, folder: Path, amp: str) -> None:
         print(json.dumps([taken, time.process_time() - began]), file=answers, flush=True)
 
 
-def start(checkout: Path, subject: str, folder: Path, amp: str) -> subprocess.Popen[str]:
+def start(checkout: Path, subject: str, folder: Path, amp: str, options_of: Path) -> subprocess.Popen[str]:
     """Start a process that trains with the package of a checkout."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--work", subject, str(folder), amp]
+    command = [
+        sys.executable,
+        str(Path(__file__).resolve()),
+        "--work",
+        subject,
+        str(folder),
+        amp,
+        str(options_of.resolve()),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     return subprocess.Popen(command, cwd=checkout, env=environment, **pipes)
@@ -130,7 +138,7 @@ def compare(subject: str, checkouts: Sequence[Path], amps: Sequence[str], rounds
     with tempfile.TemporaryDirectory() as name:
         processes, losses = [], []
         for checkout, amp in zip(checkouts, amps, strict=True):
-            processes.append(start(checkout, subject, Path(name), amp))
+            processes.append(start(checkout, subject, Path(name), amp, checkouts[0]))
             losses.append(answer_of(processes[-1]))
         taken: list[list[list[float]]] = [[], []]
         for turn in range(rounds):
@@ -168,6 +176,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
-        work(sys.argv[2], Path(sys.argv[3]), sys.argv[4])
+        work(sys.argv[2], Path(sys.argv[3]), sys.argv[4], Path(sys.argv[5]))
     else:
         main()
