@@ -9,7 +9,6 @@ from collections.abc import Callable
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, from malloc.h
 LARGEST = (2**30, 2**25)
 """Up to so many bytes a tensor's memory is kept: the first that the C library takes (older ones take no more)."""
-
 DEFAULT = 2**17
 """Of both thresholds, in bytes."""
 
