@@ -73,6 +73,10 @@ class IlluminationCurve(nn.Module):
             means.append(x.mean(dim=(2, 3)))
         return torch.tanh(self.head(torch.cat(means, dim=1)))
 
+    def choose(self, x: Tensor, small: Tensor | None = None) -> Tensor:
+        """Return each image's coefficients, [B, n]; arguments as of `forward`."""
+        return self.coefficients(thumbnail(x, self.size) if small is None else small)
+
     def apply_curve(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Brighten [B, 3, H, W] by [B, n] coefficients; every pixel by itself."""
         red, green, blue = (weight * channel for weight, channel in zip(LUMA, x.split(1, dim=1), strict=True))
@@ -99,4 +103,4 @@ class IlluminationCurve(nn.Module):
             x: [B, 3, H, W], whole images or parts of them.
             small: thumbnails of the whole images, [B, 3, size, size]; None: `x` are whole images.
         """
-        return self.apply_curve(x, self.coefficients(thumbnail(x, self.size) if small is None else small))
+        return self.apply_curve(x, self.choose(x, small))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options, check_channels
 from vqcnir_arch.archs.cpu import fast_layout
-from vqcnir_arch.archs.illumination import IlluminationCurve, thumbnail
+from vqcnir_arch.archs.illumination import IlluminationCurve
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import (
@@ -264,7 +264,7 @@ class VQCNIR(VQAutoencoder):
         """
         curve = None
         if self.illumination is not None:
-            curve = self.illumination.coefficients(thumbnail(x, self.illumination.size) if small is None else small)
+            curve = self.illumination.choose(x, small)
             x = self.illumination.apply_curve(x, curve)
         skips: list[Tensor] = []
         enhanced = self.enhancer(self.encoder(x, skips) if len(self.decoder.skips) else self.encoder(x))

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.aiem import AIEM
-from vqcnir_arch.archs.illumination import thumbnail
 from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
 from vqcnir_arch.archs.quantizers.nearest_code import NearestCode, code_distances
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
@@ -128,7 +127,7 @@ def input_image(net: VQCNIR, image: Tensor, scratch: Scratch) -> tuple[Feature, 
     x.write(Strip(image, 0, height))
     if net.illumination is None:
         return x, 1
-    curve = net.illumination.coefficients(thumbnail(image, net.illumination.size))
+    curve = net.illumination.choose(image)
     brighten = partial(net.illumination.apply_curve, coefficients=curve)
     (brightened,) = scratch.sweep(lambda strip: strip.map(brighten), [x], [3], height, width, into=x)
     return brightened, net.illumination.share(curve)
