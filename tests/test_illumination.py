@@ -9,7 +9,7 @@ from conftest import scene
 
 from vqcnir_arch import UserError, load_network
 from vqcnir_arch.archs import VQCNIR
-from vqcnir_arch.archs.illumination import DARKEST, IlluminationCurve, thumbnail
+from vqcnir_arch.archs.illumination import DARKEST, LUMA, IlluminationCurve, thumbnail
 from vqcnir_arch.registry import ARCH_REGISTRY
 
 SMALL = {
@@ -73,12 +73,37 @@ def test_crop_gets_the_curve_of_its_frame():
     assert (curve(frame[..., 8:24, 16:40]) - part).abs().max() > 1e-4  # its own thumbnail says something else
 
 
+def to_y(images):
+    return (images * torch.tensor(LUMA).view(3, 1, 1)).sum(1).mean((1, 2))
+
+
 def test_share_grows_with_the_lift_of_shadows():
     curve = IlluminationCurve(1, full_lift=0.15)
     coefficients = torch.tensor([[-0.5], [0.0], [0.4], [0.8], [1.0]])
     lifts = coefficients[:, 0] * 0.25 * 0.75  # eq. 6
-    torch.testing.assert_close(curve.share(coefficients).flatten(), (lifts / 0.15).clamp(0, 1))
-    assert (IlluminationCurve(1).share(coefficients) == 1).all()
+    dark = torch.full((5, 3, 64, 64), 0.1)
+    torch.testing.assert_close(curve.share(coefficients, dark).flatten(), (lifts / 0.15).clamp(0, 1))
+    assert (IlluminationCurve(1).share(coefficients, dark) == 1).all()
+
+
+def test_share_looks_at_a_bright_image_where_it_is():
+    curve, coefficients = IlluminationCurve(1, full_lift=0.15), torch.tensor([[0.4]])
+    images = torch.rand(1, 3, 64, 64) * 0.2 + 0.78
+    luma = to_y(images)
+    torch.testing.assert_close(curve.share(coefficients, images).flatten(), 0.4 * luma * (1 - luma) / 0.15)
+
+
+def test_share_of_a_middle_gray_is_that_of_its_shadows():
+    coefficients, gray = torch.tensor([[0.2]]), torch.full((1, 3, 64, 64), 0.5)
+    expected = torch.full((1, 1, 1, 1), 0.2 * 0.25 * 0.75 / 0.15)
+    torch.testing.assert_close(IlluminationCurve(1, full_lift=0.15).share(coefficients, gray), expected)
+
+
+@pytest.mark.parametrize(("level", "share"), [(0, 0), (0.5 / 255, 0.5), (1 / 255, 1), (1, 0)])
+def test_black_and_white_keep_themselves(level, share):
+    small = torch.full((1, 3, 64, 64), float(level))
+    found = IlluminationCurve(1, full_lift=0.15).share(torch.tensor([[1.0]]), small)
+    torch.testing.assert_close(found.flatten(), torch.tensor([float(share)]))
 
 
 def test_network_adds_its_share_alone(make_tiny):
@@ -92,7 +117,7 @@ def test_network_adds_its_share_alone(make_tiny):
         net.illumination.full_lift = 0
         bright, whole = net.illumination(frame), net(frame)
         net.illumination.full_lift = 0.2
-        share = net.illumination.share(net.illumination.coefficients(thumbnail(frame, 16)))
+        _, share = net.illumination.choose(frame)
         assert 0.1 < share < 0.9
         torch.testing.assert_close(net(frame), bright + share * (whole - bright))
 

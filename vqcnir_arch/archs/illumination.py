@@ -16,12 +16,21 @@ DARKEST = 1e-3
 """Luma below which the gain is that of this luma: what is black stays black."""
 
 SHADOW = 0.25
-"""Luma at which `share` looks."""
+"""Luma at which `share` looks for what a shadow gains."""
+
+LEVELS = 255
+"""Steps of an 8-bit image: what is nowhere brighter than one is black."""
 
 
 def thumbnail(x: Tensor, size: int) -> Tensor:
     """Return [B, 3, size, size] of [B, 3, H, W] images, each value the mean of what it covers: free of noise."""
     return F.adaptive_avg_pool2d(x, size)
+
+
+def luma_of(x: Tensor) -> Tensor:
+    """Return the luma of RGB images, [B, 3, H, W] to [B, 1, H, W]."""
+    red, green, blue = (weight * channel for weight, channel in zip(LUMA, x.split(1, dim=1), strict=True))
+    return red + green + blue
 
 
 @register(ARCH_REGISTRY)
@@ -73,28 +82,37 @@ class IlluminationCurve(nn.Module):
             means.append(x.mean(dim=(2, 3)))
         return torch.tanh(self.head(torch.cat(means, dim=1)))
 
-    def choose(self, x: Tensor, small: Tensor | None = None) -> Tensor:
-        """Return each image's coefficients, [B, n]; arguments as of `forward`."""
-        return self.coefficients(thumbnail(x, self.size) if small is None else small)
+    def choose(self, x: Tensor, small: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return each image's coefficients, [B, n], and its `share`; arguments as of `forward`."""
+        small = thumbnail(x, self.size) if small is None else small
+        coefficients = self.coefficients(small)
+        return coefficients, self.share(coefficients, small)
 
     def apply_curve(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Brighten [B, 3, H, W] by [B, n] coefficients; every pixel by itself."""
-        red, green, blue = (weight * channel for weight, channel in zip(LUMA, x.split(1, dim=1), strict=True))
-        luma = (red + green + blue).clamp(DARKEST, 1)
+        luma = luma_of(x).clamp(DARKEST, 1)
         y = luma
         for a in coefficients[:, :, None, None, None].unbind(1):
             y = y + a * y * (1 - y)  # eq. 6
         return x * (y / luma)
 
-    def share(self, coefficients: Tensor) -> Tensor:
-        """Return how much of a restoration each image takes, 0 to 1: [B, n] coefficients to [B, 1, 1, 1].
+    def share(self, coefficients: Tensor, small: Tensor) -> Tensor:
+        """Return how much of a restoration each image takes, 0 to 1, as [B, 1, 1, 1]; it grows with the light it needs.
 
-        A photograph by day, which needs no light, needs no network for dark ones either.
+        That is what the curve adds to a shadow or, if this is less, to the image's mean luma. So a photograph by day,
+        and a white page, hardly change; a black picture, in which there is nothing, stays black.
+
+        Args:
+            coefficients: [B, n].
+            small: thumbnails of the whole images, [B, 3, size, size].
         """
         if not self.full_lift:
             return coefficients.new_ones(len(coefficients), 1, 1, 1)
-        lifted = self.apply_curve(coefficients.new_full((len(coefficients), 3, 1, 1), SHADOW), coefficients)
-        return ((lifted[:, :1] - SHADOW) / self.full_lift).clamp(0, 1)
+        luma = luma_of(small)
+        means, brightest = luma.mean(dim=(2, 3), keepdim=True), luma.amax(dim=(2, 3), keepdim=True)
+        seen = torch.cat((torch.full_like(means, SHADOW), means.clamp(SHADOW, 1)), dim=2)  # two gray pixels
+        lift = (self.apply_curve(seen.expand(-1, 3, -1, -1), coefficients)[:, :1] - seen).amin(dim=2, keepdim=True)
+        return (lift / self.full_lift).clamp(0, 1) * (brightest * LEVELS).clamp(0, 1)
 
     def forward(self, x: Tensor, small: Tensor | None = None) -> Tensor:
         """Brighten images.
@@ -103,4 +121,4 @@ class IlluminationCurve(nn.Module):
             x: [B, 3, H, W], whole images or parts of them.
             small: thumbnails of the whole images, [B, 3, size, size]; None: `x` are whole images.
         """
-        return self.apply_curve(x, self.choose(x, small))
+        return self.apply_curve(x, self.choose(x, small)[0])

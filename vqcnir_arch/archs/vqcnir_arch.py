@@ -262,9 +262,9 @@ class VQCNIR(VQAutoencoder):
             return_codes: give the codes, too.
             small: thumbnails of the whole images where `x` are crops of them, for the illumination curve.
         """
-        curve = None
+        share = 1
         if self.illumination is not None:
-            curve = self.illumination.choose(x, small)
+            curve, share = self.illumination.choose(x, small)
             x = self.illumination.apply_curve(x, curve)
         skips: list[Tensor] = []
         enhanced = self.enhancer(self.encoder(x, skips) if len(self.decoder.skips) else self.encoder(x))
@@ -275,8 +275,7 @@ class VQCNIR(VQAutoencoder):
             guides.append(stage(guides[-1]) if self.uses_guide(level) else None)
         restored = self.decoder(enhanced, guides, [*skips, x])
         if self.residual_conv is not None:
-            residual = self.residual_conv(restored)
-            image = x + (residual if curve is None else self.illumination.share(curve) * residual)
+            image = x + share * self.residual_conv(restored)
         else:
             image = self.out_conv(guides[-1] + restored)
         return (image, codes) if return_codes else image

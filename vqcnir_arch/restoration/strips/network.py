@@ -127,10 +127,10 @@ def input_image(net: VQCNIR, image: Tensor, scratch: Scratch) -> tuple[Feature, 
     x.write(Strip(image, 0, height))
     if net.illumination is None:
         return x, 1
-    curve = net.illumination.choose(image)
+    curve, share = net.illumination.choose(image)
     brighten = partial(net.illumination.apply_curve, coefficients=curve)
     (brightened,) = scratch.sweep(lambda strip: strip.map(brighten), [x], [3], height, width, into=x)
-    return brightened, net.illumination.share(curve)
+    return brightened, share
 
 
 def choose_codes(net: VQCNIR, x: Feature) -> tuple[Tensor, int]:
