@@ -87,7 +87,7 @@ def test_offline_pairs_are_cut_from_a_degraded_crop(folder):
 
 @pytest.mark.parametrize("pairs", ["offline", "online"])
 def test_random_shrinking(folder, pairs, monkeypatch):
-    """The photograph or the large crop is shrunk to anything between the crop and itself."""
+    """The large crop, never the photograph, is shrunk to anything between the crop and itself."""
     from vqcnir_arch.data import bsrgan_dataset
 
     sizes, shrink = [], bsrgan_dataset.shrink
@@ -103,12 +103,11 @@ def test_random_shrinking(folder, pairs, monkeypatch):
     if pairs == "offline":
         truths, inputs = sizes[::2], sizes[1::2]
         assert all(truth == (128, 2 * small, 2 * small) for truth, (_, small, _) in zip(truths, inputs, strict=True))
-        heights, full = [height for _, height, _ in truths], 128
+        heights = [height for _, height, _ in truths]
     else:
-        assert all(abs(width / height - WIDTH / HEIGHT) < 0.03 for _, height, width in sizes)
-        heights, full = [height for _, height, _ in sizes], HEIGHT
-    assert 64 <= min(heights) < 64 + 0.1 * (full - 64)
-    assert full >= max(heights) > full - 0.1 * (full - 64)
+        assert all(before == 128 and height == width for before, height, width in sizes)
+        heights = [height for _, height, _ in sizes]
+    assert 64 <= min(heights) < 70 and 128 >= max(heights) > 121
     sizes.clear()
     dataset(folder, scale=2, pairs=pairs, random_resize=False)[0]
     assert not sizes

@@ -1,8 +1,11 @@
 """SharpImageDataset: the photographs of the VQ prior."""
 
+import random
+
 import cv2
 import numpy as np
 import pytest
+import scipy.stats
 import skimage.data
 
 from vqcnir_arch import UserError
@@ -42,14 +45,29 @@ def test_training_crops(folders):
     assert found < 1000  # an untouched piece of the photograph, up to the rounding of float32 sums of about 1e8
 
 
-def test_random_shrink_stays_between_crop_and_whole():
+def test_random_shrink_draws_the_published_factors():
+    """A 2K photograph keeps half of its resolution or more: the patch is cut before it is shrunk."""
+    image = np.zeros((1080, 2040, 3), np.uint8)
+    shrunk = [random_shrink(image, 512, 256).shape for _ in range(2000)]
+    assert all(height == width for height, width, _ in shrunk)
+    factors = np.array([height / 512 for height, _, _ in shrunk])
+    assert 0.5 <= factors.min() < 0.51 and 0.99 < factors.max() <= 1
+    assert scipy.stats.kstest(factors, scipy.stats.uniform(0.5, 0.5).cdf).pvalue > 0.001
+
+
+def test_random_shrink_is_a_bicubic_resize_of_a_patch():
     image = skimage.data.rocket()
-    sizes = [random_shrink(image, 64).shape[:2] for _ in range(200)]
-    shorter = np.array([min(size) for size in sizes])
-    assert shorter.min() >= 64 and shorter.max() <= 427
-    assert shorter.min() < 120 and shorter.max() > 370
-    ratio = np.array([width / height for height, width in sizes])
-    assert np.abs(ratio - 640 / 427).max() < 0.03
+    random.seed(0)
+    shrunk = random_shrink(image, 128, 64)
+    random.seed(0)
+    top, left = random.randint(0, 427 - 128), random.randint(0, 640 - 128)
+    patch = image[top : top + 128, left : left + 128]
+    np.testing.assert_array_equal(shrunk, cv2.resize(patch, shrunk.shape[:2], interpolation=cv2.INTER_CUBIC))
+
+
+def test_random_shrink_of_a_small_image_takes_what_there_is():
+    sides = [random_shrink(np.zeros((90, 300, 3), np.uint8), 512, 64).shape[0] for _ in range(200)]
+    assert min(sides) < 68 and 86 < max(sides) <= 90
 
 
 def test_bad_input(folders, tmp_path):
@@ -61,6 +79,9 @@ def test_bad_input(folders, tmp_path):
         SharpImageDataset({"name": "x", "phase": "train", "dataroot": folders[0], "gt_size": 121})[0]
     with pytest.raises(UserError, match=r"no option 'randomresize' .*'random_resize'"):
         SharpImageDataset({"name": "x", "phase": "val", "dataroot": folders, "randomresize": True})
+    with pytest.raises(UserError, match="hr_size 40 is smaller than gt_size 48"):
+        wrong = {"gt_size": 48, "hr_size": 40, "random_resize": True}
+        SharpImageDataset({"name": "x", "phase": "train", "dataroot": folders[0], **wrong})
     twin = tmp_path / "other/DIV2K"
     twin.mkdir(parents=True)
     cv2.imwrite(str(twin / "chelsea.png"), np.zeros((8, 8, 3), np.uint8))

@@ -33,12 +33,10 @@ class BSRGANOptions(CropOptions):
     pairs: Literal["offline", "online"] = Field(
         "offline",
         description="offline: degrade a crop of hr_size, shrink both images, then crop (FeMaSR's and AdaCode's stored "
-        "pairs); online: shrink the photograph, crop gt_size, then degrade (training)",
+        "pairs); online: shrink a crop of hr_size, crop gt_size, then degrade (training)",
     )
-    hr_size: PositiveInt = Field(512, description="side of the crop that is degraded, for pairs: offline (training)")
-    random_resize: bool = Field(
-        True, description="shrink at random (bicubic), at most until the shorter side is gt_size (training)"
-    )
+    hr_size: PositiveInt = Field(512, description="side of the crop that is cut first (training)")
+    random_resize: bool = Field(True, description="shrink at random (bicubic), at most to gt_size (training)")
     sharpen_gt: bool | None = Field(
         None, description="bsrgan_plus: take the sharpened photograph as ground truth; default: in training only"
     )
@@ -90,7 +88,7 @@ class BSRGANDataset(CropDataset):
             raise UserError(
                 f"{self.title}: gt_size {options.gt_size}: expected a multiple of {options.scale}, {least} or more"
             )
-        if options.pairs == "offline" and options.hr_size < options.gt_size:
+        if (options.pairs == "offline" or options.random_resize) and options.hr_size < options.gt_size:
             raise UserError(f"{self.title}: hr_size {options.hr_size} is smaller than gt_size {options.gt_size}")
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -120,10 +118,13 @@ class BSRGANDataset(CropDataset):
         return sharp if self.sharpens_gt else image, lq
 
     def online_pair(self, image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Shrink the photograph, crop and turn it, then degrade the crop."""
-        if self.options.random_resize:
-            factor = rng.uniform(self.options.gt_size / min(image.shape[:2]), 1)
-            image = shrink(image, *(max(self.options.gt_size, round(side * factor)) for side in image.shape[:2]))
+        """Shrink a large crop of the photograph, crop and turn it, then degrade what is left."""
+        options = self.options
+        if options.random_resize:
+            side = min(options.hr_size, *image.shape[:2])
+            image, _ = paired_random_crop(image, image, side, 1)
+            small = round(rng.uniform(options.gt_size, side))
+            image = shrink(image, small, small)
         (gt,) = self.crop(image)
         return self.pair(gt, rng)
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from basicsr.data.transforms import paired_random_crop
 from pydantic import Field, PositiveInt
 
 from vqcnir_arch.data.crops import CropDataset
 from vqcnir_arch.data.files import log_once_built, to_tensor
 from vqcnir_arch.data.storage import StoredOptions, open_all
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
 
@@ -20,8 +22,10 @@ class SharpImageOptions(StoredOptions):
 
     dataroot: str | list[str] = Field(min_length=1, description="folder of images, or several")
     random_resize: bool = Field(
-        False, description="first shrink the image at random, at most until its shorter side is gt_size (training)"
+        False,
+        description="cut a patch of hr_size and shrink it at random, at most to gt_size, before the crop (training)",
     )
+    hr_size: PositiveInt = Field(512, description="side of that patch, at most the image's shorter side (training)")
     max_images: PositiveInt | None = Field(None, description="take only so many images, for a quick validation")
 
 
@@ -47,6 +51,8 @@ class SharpImageDataset(CropDataset):
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
         options, title = self.options, self.title
+        if self.is_train and options.random_resize and options.hr_size < options.gt_size:
+            raise UserError(f"{title}: hr_size {options.hr_size} is smaller than gt_size {options.gt_size}")
         self.found = open_all(options.dataroot, options.io_backend, title)
         self.names = list(self.found)[: options.max_images]
         log_once_built(f"{title}: {len(self.names)} of {len(self.found)} images of {options.dataroot}")
@@ -58,15 +64,18 @@ class SharpImageDataset(CropDataset):
         if self.is_train:
             self.check_size(image, path)
             if self.options.random_resize:
-                image = random_shrink(image, self.options.gt_size)
+                image = random_shrink(image, self.options.hr_size, self.options.gt_size)
             (image,) = self.crop(image)
         tensor = to_tensor(image)
         return {"lq": tensor, "gt": tensor, "lq_path": str(path), "gt_path": str(path), "name": name}
 
 
-def random_shrink(image: np.ndarray, smallest: int) -> np.ndarray:
-    """Shrink [H, W, 3] by a factor uniform between 1 and the one that makes its shorter side `smallest` (FeMaSR)."""
-    height, width = image.shape[:2]
-    factor = random.uniform(smallest / min(height, width), 1)
-    shrunk = (max(smallest, round(width * factor)), max(smallest, round(height * factor)))
-    return cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+def random_shrink(image: np.ndarray, side: int, smallest: int) -> np.ndarray:
+    """Cut a square of `side` pixels out of [H, W, 3] and shrink it, bicubic, to one of `smallest` to `side`.
+
+    FeMaSR stores such squares (of 512 pixels) and shrinks them in training. It is smaller in an image that has less.
+    """
+    side = min(side, *image.shape[:2])
+    patch, _ = paired_random_crop(image, image, side, 1)
+    shrunk = round(random.uniform(smallest, side))
+    return cv2.resize(patch, (shrunk, shrunk), interpolation=cv2.INTER_CUBIC)
