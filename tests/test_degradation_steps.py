@@ -13,6 +13,7 @@ from basicsr.data.degradations import add_jpg_compression
 from PIL import Image
 
 from vqcnir_arch.data.degradations import steps as st
+from vqcnir_arch.data.degradations.face_steps import DrawStrokes, JitterColors, ShiftColors
 
 PHOTO = skimage.data.astronaut()[100:196, 180:300].astype(np.float32) / 255
 
@@ -236,3 +237,35 @@ def test_gray_shot_noise_is_that_of_the_luma():
     image[..., 1] = 0.5
     noise = st.PoissonNoise(peak=1000, gray=True, seed=1)(image) - image
     assert noise.var() == pytest.approx(0.587 * 0.5 / 1000, rel=0.05)
+
+
+def test_shifted_colors():
+    image = np.full((4, 5, 3), 0.5, np.float32)
+    shifted = ShiftColors(levels=(10, -20, 0))(image)
+    np.testing.assert_allclose(shifted, np.broadcast_to([0.5 + 10 / 255, 0.5 - 20 / 255, 0.5], image.shape), atol=1e-6)
+
+
+def test_jittered_colors():
+    """Each against its definition; hue and saturation against scikit-image's HSV and gray."""
+    image = skimage.data.astronaut()[100:180, 200:300].astype(np.float32) / 255
+    gray = (image @ np.float32([0.2989, 0.587, 0.114]))[..., None]
+
+    def jittered(name, value):
+        return JitterColors(changes=((name, value),))(image)
+
+    np.testing.assert_allclose(jittered("brightness", 0.7), 0.7 * image, atol=1e-6)
+    np.testing.assert_allclose(jittered("contrast", 0.6), 0.6 * image + 0.4 * gray.mean(), atol=1e-4)
+    np.testing.assert_allclose(jittered("saturation", 0.2), 0.2 * image + 0.8 * gray, atol=1e-4)
+    hsv = skimage.color.rgb2hsv(image)
+    hsv[..., 0] = (hsv[..., 0] + 0.1) % 1
+    np.testing.assert_allclose(jittered("hue", 0.1), skimage.color.hsv2rgb(hsv), atol=1e-3)
+    both = JitterColors(changes=(("brightness", 0.5), ("saturation", 0.2)))(image)
+    np.testing.assert_allclose(both, 0.1 * image + 0.4 * gray, atol=1e-4)
+
+
+def test_strokes_are_white_and_as_wide_as_said():
+    image = np.zeros((100, 200, 3), np.float32)
+    covered = DrawStrokes(strokes=(((0.25, 0.5), (0.75, 0.5)),), widths=(0.1,))(image)
+    column = covered[:, 100, 0]
+    assert set(np.unique(covered)) == {0, 1} and 19 <= column.sum() <= 21 and column[50] == 1
+    assert covered[50, 45, 0] == 1 and covered[50, 30, 0] == 0 and not image.any()

@@ -138,6 +138,23 @@ def test_gray(folder, gt_gray):
     assert seen == {True, False}
 
 
+def test_colourisation_keeps_the_color_of_the_truth(folder):
+    data = dataset(folder, "codeformer_colorization", gray_prob=1, gt_gray=False)
+    assert data.gray_prob == 1 and dataset(folder, "codeformer_colorization").gray_prob == 0.01
+    sample = data[0]
+    assert (sample["gt"][0] - sample["gt"][2]).abs().max() > 0.1
+
+
+def test_inpainting_covers_with_white_and_changes_nothing_else(folder):
+    data = dataset(folder, "codeformer_inpainting", use_hflip=False)
+    sample = data[0]
+    is_covered = (sample["lq"] != sample["gt"]).any(dim=0)
+    assert 0.002 < is_covered.float().mean() < 0.8
+    assert (sample["lq"][:, is_covered] == 1).all()
+    with pytest.raises(UserError, match="gray_prob does nothing with setting codeformer_inpainting"):
+        dataset(folder, "codeformer_inpainting", gray_prob=0.1)
+
+
 def test_clean_faces_are_never_gray(folder):
     sample = dataset(folder, "codeformer_stage1", gray_prob=1)[0]
     assert sample["gt"].equal(sample["lq"])
@@ -161,6 +178,12 @@ def test_training_draws_follow_the_sample(folder):
     for key in ("lq", "lq_large"):
         assert first[key].equal(again[key])
         assert not first[key].equal(other[key])
+
+
+def test_halving_by_area_is_the_bilinear_one_of_daefr():
+    image = skimage.data.astronaut()
+    half = cv2.resize(image, (256, 256), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(faces.full_size(image, 256).astype(int) - half).max() <= 1
 
 
 def test_larger_faces_are_shrunk(folder):

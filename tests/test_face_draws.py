@@ -1,16 +1,19 @@
 """What the face degradation draws, against the table of the hosts' options."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from draw_statistics import SIDE, assert_equally_likely, assert_share, assert_uniform
 
 from vqcnir_arch.data.degradations import FACE_SETTINGS, FaceSettings
-from vqcnir_arch.data.degradations.faces import draw_face
+from vqcnir_arch.data.degradations.faces import StrokeSettings, draw_face, draw_strokes
 from vqcnir_arch.data.face_degradation_dataset import SETTINGS
 
 TABLE = {
     # kernel sizes, sigma, downsampling, noise, JPEG
     "codeformer_large": ([41], (1, 15), (4, 30), (0, 20), (30, 80)),
+    "codeformer_colors": ([41], (1, 15), (4, 30), (0, 20), (30, 80)),
     "codeformer_small": ([41], (0.1, 10), (1, 12), (0, 15), (60, 100)),
     "daefr": ([39, 41], (0.1, 15), (0.8, 30), (0, 20), (30, 100)),
     "daefr_light": ([39, 41], (0.1, 10), (0.8, 8), (0, 20), (60, 100)),
@@ -20,7 +23,7 @@ TABLE = {
 
 
 def test_the_table_is_complete():
-    assert set(TABLE) == set(FACE_SETTINGS)
+    assert {*TABLE, "codeformer_strokes"} == set(FACE_SETTINGS)
     used = {name for pairs in SETTINGS.values() for name in (pairs.lq, pairs.lq_large) if name}
     assert used == set(FACE_SETTINGS)
 
@@ -29,7 +32,8 @@ def test_the_table_is_complete():
 def test_ranges(name):
     sizes, sigma, downsampling, noise, (low, high) = TABLE[name]
     rng = np.random.default_rng(0)
-    drawn = [draw_face(rng, (SIDE, SIDE), FACE_SETTINGS[name]).steps for _ in range(3000)]
+    settings = replace(FACE_SETTINGS[name], gray=0, shift_colors=0, jitter_colors=0)
+    drawn = [draw_face(rng, (SIDE, SIDE), settings).steps for _ in range(3000)]
     order = ["blur", "resize", "gaussian_noise", "jpeg", "resize", "quantize"]
     assert all([step.op for step in steps] == order for steps in drawn)
     blurs, shrinks, noises, jpegs, enlargements, _ = zip(*drawn, strict=True)
@@ -71,3 +75,36 @@ def test_gray():
     drawn = [[step.op for step in draw_face(rng, (512, 512), settings).steps] for _ in range(1000)]
     assert_share(["gray" in ops for ops in drawn], 0.3)
     assert {tuple(ops[-2:]) for ops in drawn} == {("gray", "quantize"), ("resize", "quantize")}
+
+
+def test_colors_of_colourisation():
+    """CodeFormer's option file: a cast of up to 20 levels and a jitter with 0.3 each, grey with 0.01."""
+    rng = np.random.default_rng(0)
+    drawn = [draw_face(rng, (512, 512), FACE_SETTINGS["codeformer_colors"]).steps for _ in range(4000)]
+    found = {
+        op: [step for steps in drawn for step in steps if step.op == op]
+        for op in ("shift_colors", "gray", "jitter_colors")
+    }
+    for op, share in (("shift_colors", 0.3), ("gray", 0.01), ("jitter_colors", 0.3)):
+        assert_share([any(step.op == op for step in steps) for steps in drawn], share)
+    assert_uniform([level for step in found["shift_colors"] for level in step.levels], -20, 20)
+    ranges = {"brightness": (0.5, 1.5), "contrast": (0.5, 1.5), "saturation": (0, 1.5), "hue": (-0.1, 0.1)}
+    for name, bounds in ranges.items():
+        assert_uniform([dict(step.changes)[name] for step in found["jitter_colors"]], *bounds)
+    firsts = [step.changes[0][0] for step in found["jitter_colors"]]
+    assert_equally_likely(firsts, list(ranges))
+
+
+def test_strokes():
+    rng = np.random.default_rng(0)
+    settings = StrokeSettings()
+    drawn = [draw_strokes(rng, (512, 512), settings).steps[0] for _ in range(2000)]
+    assert_equally_likely([len(step.strokes) for step in drawn], range(1, 6))
+    strokes = [stroke for step in drawn for stroke in step.strokes]
+    assert_equally_likely([len(stroke) for stroke in strokes], range(3, 11))
+    assert_uniform([width for step in drawn for width in step.widths], *settings.width)
+    corners = np.array([corner for stroke in strokes for corner in stroke])
+    assert corners.min() >= 0 and corners.max() <= 1
+    black = np.zeros((512, 512, 3), np.float32)
+    covered = [(step(black) == 1).mean() for step in drawn[:200]]
+    assert min(covered) > 0.001 and max(covered) < 0.7 and 0.1 < np.mean(covered) < 0.3

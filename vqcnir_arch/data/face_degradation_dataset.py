@@ -14,7 +14,7 @@ from pydantic import Field, PositiveInt
 from vqcnir_arch.data.codes import read_codes
 from vqcnir_arch.data.crops import ImageDataset, fresh_generator
 from vqcnir_arch.data.degradations import FACE_SETTINGS, Gray, degrade, face
-from vqcnir_arch.data.degradations.faces import full_size
+from vqcnir_arch.data.degradations.faces import FaceSettings, StrokeSettings, full_size
 from vqcnir_arch.data.degradations.steps import as_float
 from vqcnir_arch.data.files import LoaderOptions, log_once_built, read_image
 from vqcnir_arch.data.storage import find_photos
@@ -36,6 +36,8 @@ Setting = Literal[
     "codeformer_stage1",
     "codeformer_stage2",
     "codeformer_stage3",
+    "codeformer_colorization",
+    "codeformer_inpainting",
     "daefr_hq_codebook",
     "daefr_lq_codebook",
     "daefr_association",
@@ -47,6 +49,8 @@ SETTINGS: dict[Setting, FacePairs] = {
     "codeformer_stage1": FacePairs(None),
     "codeformer_stage2": FacePairs("codeformer_large"),
     "codeformer_stage3": FacePairs("codeformer_small", lq_large="codeformer_large"),
+    "codeformer_colorization": FacePairs("codeformer_colors"),
+    "codeformer_inpainting": FacePairs("codeformer_strokes"),
     "daefr_hq_codebook": FacePairs(None),
     "daefr_lq_codebook": FacePairs("daefr_light", reconstructs_lq=True),
     "daefr_association": FacePairs("daefr_light"),
@@ -64,7 +68,12 @@ class FaceDegradationOptions(LoaderOptions):
     setting: Setting = Field(description=f"host and stage: {', '.join(SETTINGS)}")
     gt_size: PositiveInt = Field(512, description="side of the face in pixels; larger square images are shrunk to it")
     use_hflip: bool = Field(True, description="flip left to right at random (training)")
-    gray_prob: float = Field(0, ge=0, le=1, description="probability of a grey input; 0 in all published options")
+    gray_prob: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="probability of a grey input; default: the setting's (0.01 for colourisation, else 0)",
+    )
     gt_gray: bool = Field(True, description="the ground truth of a grey input is grey, too")
     codes: str | None = Field(
         None, description="file of `vqcnir data codes` with the prior's codes of these faces: spares its encoder"
@@ -100,6 +109,7 @@ class FaceDegradationDataset(ImageDataset):
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
         self.pairs = SETTINGS[self.options.setting]
+        self.gray_prob = self.gray_probability()
         self.paths = find_photos(self.options.dataroot, self.title)
         self.names = list(self.paths)[: self.options.max_images]
         self.codes = read_codes(self.options.codes, self.names) if self.options.codes and self.is_train else None
@@ -128,6 +138,13 @@ class FaceDegradationDataset(ImageDataset):
             "name": name,
         }
 
+    def gray_probability(self) -> float:
+        """Return the probability of a grey input: the option's, else the setting's."""
+        settings, given = FACE_SETTINGS.get(self.pairs.lq or ""), self.options.gray_prob
+        if isinstance(settings, StrokeSettings) and given:
+            raise UserError(f"{self.title}: gray_prob does nothing with setting {self.options.setting}, leave it out")
+        return getattr(settings, "gray", 0) if given is None else given
+
     def read_face(self, path: Path) -> np.ndarray:
         """Read a face as [gt_size, gt_size, 3] RGB, float32 in [0, 1]."""
         image = read_image(path)[..., ::-1]
@@ -138,13 +155,18 @@ class FaceDegradationDataset(ImageDataset):
 
     def degraded(self, gt: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Return the images of a sample by key."""
-        is_gray = self.options.gray_prob > 0 and rng.random() < self.options.gray_prob
+        is_gray = self.gray_prob > 0 and rng.random() < self.gray_prob
         images = {"lq": gt, "gt": gt}
         for key, setting in (("lq", self.pairs.lq), ("lq_large", self.pairs.lq_large)):
             if setting is not None:
-                images[key], _ = face(gt, rng, replace(FACE_SETTINGS[setting], gray=float(is_gray)))
+                images[key], _ = face(gt, rng, with_gray(FACE_SETTINGS[setting], is_gray))
         if self.pairs.reconstructs_lq:
             images["gt"] = images["lq"]
         elif is_gray and self.options.gt_gray and self.pairs.lq is not None:
             images["gt"] = degrade(gt, [Gray()])
         return images
+
+
+def with_gray(settings: FaceSettings | StrokeSettings, is_gray: bool) -> FaceSettings | StrokeSettings:
+    """Return the settings with what was drawn once for all versions of a face."""
+    return replace(settings, gray=float(is_gray)) if isinstance(settings, FaceSettings) else settings

@@ -42,8 +42,10 @@ class FaceRecipe(BaseModel):
 class CodeFormerRecipe(FaceRecipe):
     """Settings of recipe codeformer."""
 
-    setting: Literal["codeformer_large", "codeformer_small"] = Field(
-        "codeformer_large", description="codeformer_large (stage II) or codeformer_small (stage III)"
+    setting: Literal["codeformer_large", "codeformer_small", "codeformer_colors", "codeformer_strokes"] = Field(
+        "codeformer_large",
+        description="codeformer_large (stage II), codeformer_small (stage III), codeformer_colors (colourisation) or "
+        "codeformer_strokes (inpainting)",
     )
 
 

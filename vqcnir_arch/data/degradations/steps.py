@@ -12,23 +12,16 @@ import numpy as np
 from basicsr.data.degradations import bivariate_Gaussian
 from basicsr.utils.img_process_util import usm_sharp
 from basicsr.utils.matlab_functions import imresize
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import Field, TypeAdapter
 
+from vqcnir_arch.data.degradations.face_steps import DrawStrokes, JitterColors, ShiftColors
+from vqcnir_arch.data.degradations.step import Step
 from vqcnir_arch.data.operations import jpeg
 from vqcnir_arch.errors import UserError
 
 RESIZE_MODES = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
 SMALLEST_SIGMA = 1e-3  # a smaller one gives the same kernel, a single 1, but no invertible covariance
 DECIMATION_KERNEL = 25  # side in pixels
-
-
-class Step(BaseModel):
-    """Base of the steps; frozen, and written to and read from JSON by pydantic."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
 
 
 class GaussianBlur(Step):
@@ -174,6 +167,9 @@ STEPS = TypeAdapter(
             | Jpeg
             | Sharpen
             | Gray
+            | ShiftColors
+            | JitterColors
+            | DrawStrokes
             | Quantize,
             Field(discriminator="op"),
         ]
