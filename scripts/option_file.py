@@ -18,7 +18,7 @@ class Writer(yaml.SafeDumper):
 def small_number(writer: Writer, value: float) -> yaml.ScalarNode:
     text = repr(value)
     if 0 < abs(value) < 0.01:
-        mantissa, exponent = f"{value:e}".split("e")
+        mantissa, exponent = f"{value:.15e}".split("e")
         text = f"{float(mantissa)}e{int(exponent)}"
     return writer.represent_scalar("tag:yaml.org,2002:float", text)
 
