@@ -9,47 +9,57 @@ import torch
 from conftest import TINY_OPTIONS
 
 from vqcnir_arch.models import VQRestorationModel
+from vqcnir_arch.study.rows import resized, rows_of
 
 SHALLOW = {"depth": 1, "num_heads": 4}
-QUANTIZERS = {
-    "NearestCode": {"type": "NearestCode"},
-    "SinCA": {"type": "SinCA", **SHALLOW},
-    "CrossAttention": {"type": "CrossAttention", **SHALLOW},
-    "SelfAttention": {"type": "SelfAttention", **SHALLOW},
-    "CodePrediction": {"type": "CodePrediction", **SHALLOW},
-    "VectorRegression": {"type": "VectorRegression"},
+TINY = {
+    "quantizer": SHALLOW,
+    "enhancer": {"depth": 1, "num_heads": 2, "window": 2},
+    "fusion": {"heads": [2, 2, 1, 1], "offset_groups": 2},
 }
+ROWS = {name: resized(row.network, TINY) for name, row in rows_of("vqcnir").items()}
+"""The table's ablations at the tests' size."""
+
+
+def kinds(block: str) -> dict[str, dict]:
+    """The first row of each type that stands in a block."""
+    found = {}
+    for row in ROWS.values():
+        if block in row:
+            found.setdefault(row[block]["type"], row[block])
+    return found
+
+
+QUANTIZERS = {"NearestCode": {"type": "NearestCode"}, **kinds("quantizer")}
 MORE_QUANTIZERS = {
     "SinCA one head": {"type": "SinCA", "depth": 2, "num_heads": 1, "expansion": 2.0, "fusion": "none"},
-    "CodePrediction SelfAttention": {"type": "CodePrediction", "attention": "SelfAttention", **SHALLOW},
+    "CodePrediction SelfAttention": ROWS["quantizer_code_prediction_self_attention"]["quantizer"],
     "VectorRegression softmax": {"type": "VectorRegression", "weights": "softmax", "head": "conv", "hidden": 24},
 }
-ENHANCERS = {
-    "AIEM": {"type": "AIEM", "depth": 1},
-    "ResBlock": {"type": "ResBlock", "depth": 1},
-    "NAFBlock": {"type": "NAFBlock", "depth": 1},
-    "SwinBlock": {"type": "SwinBlock", "depth": 2, "window": 2, "num_heads": 2},
-    "none": {"type": "none"},
-}
-FUSIONS = {
-    "DBCA": {"type": "DBCA", "heads": [2, 2, 1, 1], "offset_groups": 2},
-    "Add": {"type": "Add"},
-    "Concat": {"type": "Concat"},
-    "SKFF": {"type": "SKFF", "reduction": 1},
-    "CrossAttention": {"type": "CrossAttention", "heads": [2, 2, 1, 1]},
-    "none": {"type": "none"},
-}
+ENHANCERS = {"AIEM": {"type": "AIEM", "depth": 1}, **kinds("enhancer")}
+ENHANCERS["SwinBlock"]["depth"] = 2  # the second block shifts its windows
+FUSIONS = {**kinds("fusion"), "DBCA": {"type": "DBCA", **TINY["fusion"]}}
+FUSIONS["SKFF"]["reduction"] = 1  # in four units no value may be negative, and the slope of PReLU is unused
 MORE_FUSIONS = {
-    "DBCA paper attention": {"type": "DBCA", "attention": "paper", "offset_groups": 2},
-    "DBCA paper offset": {"type": "DBCA", "heads": [2, 2, 1, 1], "offset": "paper", "offset_groups": 2},
+    "DBCA paper attention": ROWS["printed_attention"]["fusion"],
+    "DBCA paper offset": ROWS["printed_offset"]["fusion"],
     "DBCA as printed": {"type": "DBCA", "attention": "paper", "offset": "paper", "offset_groups": 2},
     "CrossAttention paper": {"type": "CrossAttention", "attention": "paper"},
 }
 VARIANTS = {
-    **{f"quantizer {name}": {"quantizer": block} for name, block in {**QUANTIZERS, **MORE_QUANTIZERS}.items()},
-    **{f"enhancer {name}": {"enhancer": block} for name, block in ENHANCERS.items()},
-    **{f"fusion {name}": {"fusion": block} for name, block in {**FUSIONS, **MORE_FUSIONS}.items()},
-    "upsample bilinear": {"upsample": "bilinear"},
+    "vqcnir": {
+        block: blocks[kind]
+        for block, blocks, kind in (
+            ("quantizer", QUANTIZERS, "NearestCode"),
+            ("enhancer", ENHANCERS, "AIEM"),
+            ("fusion", FUSIONS, "DBCA"),
+        )
+    },
+    **ROWS,
+    "SinCA one head": {"quantizer": MORE_QUANTIZERS["SinCA one head"]},
+    "VectorRegression softmax": {"quantizer": MORE_QUANTIZERS["VectorRegression softmax"]},
+    "DBCA as printed": {"fusion": MORE_FUSIONS["DBCA as printed"]},
+    "CrossAttention paper": {"fusion": MORE_FUSIONS["CrossAttention paper"]},
 }
 SMALL = {"channels": [8, 8, 16, 32], "norm_groups": 4, "res_blocks": 1}
 

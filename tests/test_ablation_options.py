@@ -51,13 +51,6 @@ def network_options(options: dict) -> dict:
     return {key: copy.deepcopy(value) for key, value in options["network_g"].items() if key not in ignored}
 
 
-def test_files_are_what_the_script_writes(load_script):
-    written = {file.name: file.read_text(encoding="utf-8") for file in FILES}
-    script = load_script("make_ablation_options")
-    assert written == script.render_all(), "run scripts/make_ablation_options.py"
-    assert script.VQGAN.read_text(encoding="utf-8") == script.render_vqgan(), "run scripts/make_ablation_options.py"
-
-
 def test_vqgan_is_tested_as_vqcnir():
     """Row "VQGAN" of VQCNIR's table 3: the same images and metrics, the network of stage I."""
     vqgan, vqcnir = (

@@ -10,7 +10,6 @@ from network_facts import count
 from vqcnir_arch.archs import (
     CodePrediction,
     CrossAttention,
-    NearestCode,
     SelfAttention,
     SinCA,
     SinCAAttention,
@@ -19,6 +18,9 @@ from vqcnir_arch.archs import (
 from vqcnir_arch.archs.quantizers.transformer import GDFN, TransformerLayer
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.losses import CodeAlignmentLoss, FeatureMatchingLoss, TokenCrossEntropyLoss
+from vqcnir_arch.registry import QUANTIZER_REGISTRY, build
+from vqcnir_arch.study.rows import ROWS as TABLE
+from vqcnir_arch.study.rows import resized
 
 B, N, K, D = 3, 10, 14, 16
 TRANSFORMERS = {
@@ -28,7 +30,6 @@ TRANSFORMERS = {
 }
 QUANTIZERS = {
     **TRANSFORMERS,
-    "NearestCode": lambda: NearestCode(K, D),
     "CodePrediction SinCA": lambda: CodePrediction(K, D, depth=1),
     "CodePrediction SelfAttention": lambda: CodePrediction(K, D, attention="SelfAttention", depth=1),
     "VR": lambda: VectorRegression(K, D),
@@ -38,10 +39,25 @@ QUANTIZERS = {
 }
 
 
-def make(name: str):
-    quantizer = QUANTIZERS[name]()
+ROWS = {
+    name: resized(row.network, {"quantizer": {"depth": 2}})["quantizer"]
+    for name, row in TABLE.items()
+    if "quantizer" in row.network
+}
+ROWS["vqcnir"] = {"type": "NearestCode"}
+
+
+def filled(quantizer):
     quantizer.codebook.data.normal_()
     return quantizer.requires_grad_(True)
+
+
+def make(name: str):
+    return filled(QUANTIZERS[name]())
+
+
+def make_row(name: str):
+    return filled(build(QUANTIZER_REGISTRY, ROWS[name], codebook_size=K, code_dim=D))
 
 
 # --- the transformer -------------------------------------------------------------------------------------------------
@@ -238,21 +254,21 @@ def test_token_cross_entropy():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (8, 8)], ids=str)
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_interface(name, size):
-    codes = make(name)(torch.randn(2, D, *size))
+    codes = make_row(name)(torch.randn(2, D, *size))
     assert codes.output.shape == codes.features.shape == (2, D, *size)
     assert codes.output.isfinite().all()
 
 
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("name", ROWS)
 def test_bf16_autocast_against_float32(name):
-    quantizer, features = make(name).eval(), torch.randn(2, D, 6, 7)
+    quantizer, features = make_row(name).eval(), torch.randn(2, D, 6, 7)
     with torch.no_grad():
         expected = quantizer(features)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             codes = quantizer(features)
-    if name == "NearestCode":
+    if quantizer.gives == "codes":
         assert torch.equal(codes.indices, expected.indices)  # the search runs in float32
     if expected.logits is not None:
         assert codes.logits.dtype == torch.float32

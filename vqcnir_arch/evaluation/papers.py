@@ -113,6 +113,11 @@ class PaperRow:
     def place(self) -> str:
         return f"{self.source}, table {self.table}" if self.table.isdigit() else self.source
 
+    @property
+    def numbers(self) -> str:
+        """The values in one line, as printed."""
+        return " / ".join(value.printed for value in self.values.values())
+
 
 @lru_cache(maxsize=1)
 def papers() -> Papers:
@@ -129,14 +134,15 @@ def find_set(name: str, protocol: Protocol) -> str:
     return name
 
 
-def paper_rows(protocol: Protocol, test_set: str | None = None) -> list[PaperRow]:
-    """Return the rows of all papers for a protocol, or only those of one test set."""
+def paper_rows(protocol: Protocol | None = None, test_set: str | None = None) -> list[PaperRow]:
+    """Return the rows of all papers, or only those for a protocol or of one test set."""
     data = papers()
     rows = []
     for table in data.tables:
         notes = [note for note in data.notes if (note.source, note.table) == (table.source, table.table)]
         for block in table.blocks:
-            if protocol.name not in data.sets[block.set].protocols or test_set not in (None, block.set):
+            known = data.sets[block.set].protocols
+            if (protocol and protocol.name not in known) or test_set not in (None, block.set):
                 continue
             for method, printed in block.rows.items():
                 remarks = {n.measure: n.note for n in notes if n.method == method and n.set in (None, block.set)}

@@ -120,7 +120,7 @@ def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
 def only_uploads(move: Any) -> Any:
     """Refuse addresses in the place of an uploaded file: Gradio would download them, past the limit on uploads.
 
-    What it replaces is private to Gradio, so setup.py allows no release with which this was not tested.
+    What it replaces is private to Gradio, so pyproject.toml allows no release with which this was not tested.
     """
 
     async def checked(path: Any) -> Any:

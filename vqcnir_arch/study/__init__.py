@@ -14,7 +14,7 @@ from typing import IO, Any
 from vqcnir_arch.arguments import positive
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.signals import handled
-from vqcnir_arch.study.variants import BASE, VARIANTS
+from vqcnir_arch.study.rows import BASE, rows_of
 
 try:
     import fcntl
@@ -23,6 +23,7 @@ except ModuleNotFoundError:  # Windows
 
 ITERATIONS = 300
 MARKER = ".vqcnir-study"
+VARIANTS = rows_of("study")
 
 
 def main(arguments: Sequence[str]) -> None:

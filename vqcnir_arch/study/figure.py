@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from vqcnir_arch.study.variants import VARIANTS
+from vqcnir_arch.study.rows import ROWS
 
 PANELS = (("psnr", "PSNR against VQCNIR, dB"), ("ssim", "SSIM against VQCNIR"))
 
@@ -20,7 +20,7 @@ def save(path: Path, study: dict[str, Any]) -> None:
 
     The untrained prior is left out: it lies so far off that the others would be one line.
     """
-    rows = [row for row in study["rows"] if row["psnr"]["difference"] and VARIANTS[row["name"]].trains]
+    rows = [row for row in study["rows"] if row["psnr"]["difference"] and ROWS[row["name"]].trains]
     groups = list(dict.fromkeys(row["group"] for row in rows))
     colours = {group: f"C{i}" for i, group in enumerate(groups)}
     height = 1.6 + 0.3 * len(rows)

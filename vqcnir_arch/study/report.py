@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from vqcnir_arch.demo.baselines import apply_gamma, fit_gamma, read, score
+from vqcnir_arch.study.rows import BASE, ROWS
 from vqcnir_arch.study.runs import Run, result_path
-from vqcnir_arch.study.variants import BASE, VARIANTS
 
 METRICS = ("psnr", "ssim")
 CONFIDENCE = 0.95
@@ -34,7 +34,7 @@ def collect(out: Path, runs: Sequence[Run], costs: dict[str, dict[str, float]], 
     seeds = sorted({run.seed for run in runs})
     rows = []
     for name in dict.fromkeys(run.variant for run in runs):
-        row: Study = {"name": name, "group": VARIANTS[name].group, "what": VARIANTS[name].what}
+        row: Study = {"name": name, "group": ROWS[name].group, "what": ROWS[name].what}
         for metric in METRICS:
             values, base = ([results[Run(v, seed)][metric] for seed in seeds] for v in (name, BASE))
             row[metric] = {"seeds": values, "mean": mean(values), "sd": stdev(values) if len(seeds) > 1 else None}

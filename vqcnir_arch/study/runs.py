@@ -20,11 +20,17 @@ from tqdm import tqdm
 from vqcnir_arch.demo.stages import option_folder
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options import read_options
-from vqcnir_arch.study.variants import BASE, VARIANTS
+from vqcnir_arch.study.rows import BASE, ROWS, resized, rows_of
 
 PRIOR_FACTOR = 3
 """Stage I has so many times the iterations of a stage II run: its steps are shorter by more than that."""
 CHECKPOINTS = 4
+SIZES = {
+    "quantizer": {"depth": 3, "num_heads": 4},
+    "enhancer": {"depth": 4, "num_heads": 4, "window": 4},
+    "fusion": {"offset_groups": 2},
+}
+"""What the rows are made smaller by, as the study's VQCNIR is."""
 METRIC = re.compile(r"# (\w+): (-?[\d.]+|nan|inf)")
 TAIL = 3
 
@@ -42,7 +48,7 @@ class Run(NamedTuple):
 
     @property
     def trains(self) -> bool:
-        return self.variant is None or VARIANTS[self.variant].trains
+        return self.variant is None or ROWS[self.variant].trains
 
     def options(self, out: Path, iterations: int) -> dict[str, Any]:
         """Return the content of the run's option file."""
@@ -56,9 +62,9 @@ class Run(NamedTuple):
             made = read_options(option_folder("study") / base)
             for data in made["datasets"].values():
                 data["dataroot"] = str(out / "data")
-            variant = VARIANTS[self.variant]
-            made["network_g"].update(copy.deepcopy(variant.network))
-            made.get("train", {}).update(copy.deepcopy(variant.losses))
+            row = ROWS[self.variant]
+            made["network_g"].update(copy.deepcopy(resized(row.network, SIZES)))
+            made.get("train", {}).update(copy.deepcopy(row.losses.get("vqcnir", {})))
             place = made["network_g"] if self.trains else made["path"]
             place["prior" if self.trains else "pretrain_network_g"] = str(
                 out / f"experiments/prior_seed{self.seed}/models/net_g_latest.pth"
@@ -73,7 +79,7 @@ class Run(NamedTuple):
 
 def plan(variants: Sequence[str], seeds: Sequence[int]) -> tuple[list[Run], list[Run]]:
     """Return the runs of stage I and those of the variants, seed by seed; the base is always among them."""
-    chosen = [name for name in VARIANTS if name in variants or name == BASE]
+    chosen = [name for name in rows_of("study") if name in variants or name == BASE]
     return [Run(None, seed) for seed in seeds], [Run(name, seed) for seed in seeds for name in chosen]
 
 
