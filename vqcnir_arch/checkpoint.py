@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork, decode_options
+from vqcnir_arch.archs.extra_state import EXTRA_STATE, decode_options
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.published.layout import all_layouts
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.registry import ARCH_REGISTRY
@@ -45,16 +46,16 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
                 raise UserError(f"{name}: {arch} has no option '{option}'{nearest(option, known)}")
         return classes[arch], options
     shapes = {key: tensor.shape for key, tensor in state_dict.items()}
-    for cls in own_networks():
-        options = cls.published_options(shapes)
+    classes = {cls.__name__: cls for cls in own_networks()}
+    layouts = [layout for layout in all_layouts() if layout.network in classes]
+    for layout in layouts:
+        options = layout.options(shapes)
         if options is not None:
-            return cls, options
-    published = [cls for cls in own_networks() if cls.published_required]
-    lacking = {cls: [p for p in cls.published_required if not fnmatch.filter(shapes, p)] for cls in published}
-    nearest_first = sorted(lacking, key=lambda cls: len(lacking[cls]) / len(cls.published_required))
-    closest = nearest_first[0]
-    if 0 < len(lacking[closest]) < len(closest.published_required) / 2:  # say what it lacks
-        raise UserError(f"{name} looks like a published {closest.__name__} but misses {', '.join(lacking[closest])}")
+            return classes[layout.network], options
+    closest = min(layouts, key=lambda layout: len(layout.missing(shapes)) / len(layout.required))
+    missing = closest.missing(shapes)
+    if 0 < len(missing) < len(closest.required) / 2:
+        raise UserError(f"{name} looks like a published {closest.network} but misses {', '.join(missing)}")
     first = ", ".join(list(state_dict)[:3])
     known = ", ".join(cls.__name__ for cls in own_networks())
     raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")

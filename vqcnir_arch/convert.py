@@ -12,7 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 import vqcnir_arch
-from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.published.layout import layouts_of
 from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.tensor_files import SAFETENSORS
@@ -68,14 +69,19 @@ def published_state_dict(net: VQNetwork) -> dict[str, Tensor]:
     Raises:
         UserError: the network has options that the published layout cannot express.
     """
-    state = {net.published_name(name): tensor for name, tensor in net.state_dict().items() if name != EXTRA_STATE}
-    found = net.published_options({name: tensor.shape for name, tensor in state.items()})
-    if found is None:
-        raise UserError(
-            f"this {type(net).__name__} has no published layout: its tensors are {', '.join(state)[:80]}..."
-        )
-    found = json.loads(json.dumps(net.complete_options(found)))
-    for name, value in json.loads(json.dumps(net.options)).items():
-        if name not in net.runtime_options and found[name] != value:
-            raise UserError(f"the published layout cannot hold {name}: {value} of this {type(net).__name__}")
-    return state
+    own, clashes = net.state_dict(), []
+    for layout in layouts_of(net):
+        state = {published: own[name] for name, published in layout.published_names(net).items()}
+        found = layout.options({name: tensor.shape for name, tensor in state.items()})
+        if found is None:
+            continue
+        found = json.loads(json.dumps(net.complete_options(found)))
+        options = json.loads(json.dumps(net.options))
+        differing = [name for name in options if name not in net.runtime_options and found[name] != options[name]]
+        if not differing:
+            return state
+        clashes += [f"{name}: {options[name]}" for name in differing]
+    kind = type(net).__name__
+    if clashes:
+        raise UserError(f"the published layout cannot hold {clashes[0]} of this {kind}")
+    raise UserError(f"this {kind} has no published layout: its tensors are {', '.join(own)[:80]}...")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder
+from vqcnir_arch.archs.autoencoder import CHANNELS
 from vqcnir_arch.archs.quantizers import Codes, MergedCodes, Quantizer
-from vqcnir_arch.archs.swin import SWIN_DEAD, SWIN_NAMES, generator_channels, lq_options, numbers, swin_options
 from vqcnir_arch.archs.swin_autoencoder import SwinAutoencoder, build_stack
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
@@ -68,24 +66,6 @@ class AdaCode(SwinAutoencoder):
 
     prior_type = "AdaCode"
     listed_parts = ("quantizer",)
-    published_names = (
-        *SWIN_NAMES,
-        (r"^weight_predictor\.", "weight_predictor.blocks."),
-        *((rf"^codebooks\.{name}\.", f"codebooks.{k}.") for k, name in enumerate(CATEGORIES)),
-        (r"^codebooks\.(\d+)\.quantizer\.codebook$", r"quantize_group.\1.embedding.weight"),
-        (r"^codebooks\.(\d+)\.(before|after)_quant\.", r"\2_quant_group.\1."),
-        *VQAutoencoder.published_names,
-    )
-    published_required = (
-        "quantize_group.0.embedding.weight",
-        "multiscale_encoder.in_conv.weight",
-        "weight_predictor.blocks.0.swin_blks.0.residual_group.blocks.0.attn.relative_position_bias_table",
-        "weight_predictor.blocks.1.weight",
-        "before_quant_group.0.weight",
-        "after_quant_group.0.weight",
-        "decoder_group.0.block.1.weight",
-    )
-    published_dead = ("contrast_cri.", "conv_semantic.", "vgg_feat_extractor.", *SWIN_DEAD)
 
     def __init__(
         self,
@@ -213,21 +193,3 @@ class AdaCode(SwinAutoencoder):
             for k, (branch, chosen) in enumerate(zip(self.codebooks.values(), indices, strict=True))
         )
         return self.out_conv(self.generator(merged)[-1])
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        channels, predictor = generator_channels(shapes), shapes.get("weight_predictor.blocks.1.weight")
-        needed = ("after_quant_group.0.weight", "multiscale_encoder.in_conv.weight")
-        if channels is None or predictor is None or any(name not in shapes for name in needed):
-            return None
-        count = numbers(shapes, "quantize_group.")
-        codebooks = [shapes.get(f"quantize_group.{k}.embedding.weight") for k in range(count)]
-        stack, restoration = swin_options(shapes, "weight_predictor.blocks.0"), lq_options(shapes)
-        if count != predictor[0] or None in codebooks or stack is None:
-            return None
-        return {
-            "stage": 2 if restoration is None else 3,
-            **(restoration or {"scale": 1, "channels": channels, **stack}),
-            "codebook_size": [codebook[0] for codebook in codebooks],
-            "code_dim": codebooks[0][1],
-        }

@@ -15,7 +15,6 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Codes
 from vqcnir_arch.registry import ARCH_REGISTRY, register
 
-PUBLISHED = {"hq": "vqvae.", "lq": "vqvae_LQ."}
 FIRST_SCALE = math.log(1 / 0.07)
 
 
@@ -41,8 +40,6 @@ class AssociatedPriors(VQNetwork):
     is_prior = True
     runtime_options = ("padding", "hq_prior", "lq_prior", "train_scale")
     start_options = ("hq_prior", "lq_prior", "train_scale")
-    published_required = ("vqvae.encoder.conv_in.weight", "vqvae_LQ.encoder.conv_in.weight")
-    published_dead = ("loss.", "loss_LQ.")
 
     def __init__(
         self,
@@ -86,17 +83,3 @@ class AssociatedPriors(VQNetwork):
 
     def big_blocks(self) -> list[nn.Module]:
         return [*self.hq.big_blocks(), *self.lq.big_blocks()]
-
-    def published_name(self, name: str) -> str:
-        domain, _, rest = name.partition(".")
-        if domain not in PUBLISHED:
-            return name
-        return PUBLISHED[domain] + self.hq.published_name(rest).removeprefix(PUBLISHED["hq"])
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        clean = {name: shape for name, shape in shapes.items() if not name.startswith(PUBLISHED["lq"])}
-        options = FaceVQGANPrior.published_options(clean) if len(clean) < len(shapes) else None
-        if options is None or options["flavour"] != "daefr":
-            return None
-        return {name: value for name, value in options.items() if name != "flavour"}

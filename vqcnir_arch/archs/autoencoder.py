@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
@@ -88,34 +87,6 @@ class Generator(nn.ModuleList):
 class VQAutoencoder(VQNetwork):
     """Base of the networks with encoder E, codebook and decoder G: a prior's tensors have the same names in all."""
 
-    published_required = (
-        "quantize_group.0.embedding.weight",
-        "multiscale_encoder.in_conv.weight",
-        "multiscale_encoder.blocks.0.0.weight",
-        "multiscale_encoder.blocks.1.0.weight",
-        "multiscale_encoder.blocks.2.0.weight",
-        "after_quant_group.0.conv.weight",
-    )
-    published_names = (
-        (r"^encoder\.stages\.", "multiscale_encoder.blocks."),
-        (r"^encoder\.", "multiscale_encoder."),
-        (r"^(multiscale_encoder\.blocks\.\d+\.\d+)\.norm1\.", r"\1.conv.0.norm."),
-        (r"^(multiscale_encoder\.blocks\.\d+\.\d+)\.conv1\.", r"\1.conv.2."),
-        (r"^(multiscale_encoder\.blocks\.\d+\.\d+)\.norm2\.", r"\1.conv.3.norm."),
-        (r"^(multiscale_encoder\.blocks\.\d+\.\d+)\.conv2\.", r"\1.conv.5."),
-        (r"^generator\.(\d+)\.0\.1\.", r"decoder_group.\1.block.1."),
-        (r"^generator\.(\d+)\.1\.", r"decoder_group.\1.block.2."),
-        (r"^generator\.(\d+)\.2\.", r"decoder_group.\1.block.3."),
-        (r"^(decoder_group\.\d+\.block\.\d)\.norm1\.", r"\1.conv.0.norm."),
-        (r"^(decoder_group\.\d+\.block\.\d)\.conv1\.", r"\1.conv.2."),
-        (r"^(decoder_group\.\d+\.block\.\d)\.norm2\.", r"\1.conv.3.norm."),
-        (r"^(decoder_group\.\d+\.block\.\d)\.conv2\.", r"\1.conv.5."),
-        (r"^quantizer\.codebook$", "quantize_group.0.embedding.weight"),
-        (r"^before_quant\.", "before_quant_group.0."),
-        (r"^after_quant\.", "after_quant_group.0.conv."),
-        (r"^semantic_head\.", "conv_semantic."),
-    )
-
     prior_modules: ClassVar[tuple[str, ...]] = ("after_quant", "generator", "out_conv")
     """Modules that belong to the prior and are frozen with it; the codebook is frozen in any case."""
 
@@ -192,17 +163,3 @@ class VQAutoencoder(VQNetwork):
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Decode codes with G alone: [B, h, w] int64 to [B, 3, 8h, 8w] (f8)."""
         return self.out_conv(self.generator(self.after_quant(self.quantizer.lookup(indices)))[-1])
-
-
-def autoencoder_options(shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-    """Read the prior's options off the published tensor names and shapes; None where they are not a prior's at f8."""
-    codebook = shapes.get("quantize_group.0.embedding.weight")
-    first = shapes.get("multiscale_encoder.in_conv.weight")
-    stages = [shapes.get(f"multiscale_encoder.blocks.{i}.0.weight") for i in range(3)]
-    if codebook is None or first is None or None in stages or "after_quant_group.0.conv.weight" not in shapes:
-        return None
-    return {
-        "channels": [first[0], *(stage[0] for stage in stages)],
-        "codebook_size": codebook[0],
-        "code_dim": codebook[1],
-    }

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from vqcnir_arch.archs.associated_priors_arch import AssociatedPriors
 from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, FaceEncoder, to_unit
 from vqcnir_arch.archs.face_layers import SpatialAttention
-from vqcnir_arch.archs.face_published import CODE_PREDICTION_NAMES, DAEFR_NAMES, DAEFR_STACKS, daefr_channels
 from vqcnir_arch.archs.quantizers import Codes
 from vqcnir_arch.archs.quantizers.nearest_code import nearest_codes
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
@@ -51,33 +50,6 @@ class DAEFR(FaceAutoencoder):
         "after_quant": "after_quant",
         "generator": "generator",
     }
-    published_stacks: ClassVar[dict[str, str]] = {
-        **DAEFR_STACKS,
-        "hq_encoder": "vqvae.HQ_encoder",
-        "fixed_encoder": "vqvae.Fixed_encoder",
-    }
-    published_names = (
-        *CODE_PREDICTION_NAMES,
-        *DAEFR_NAMES,
-        (r"^hq_before_quant\.", "vqvae.HQ_quant_conv."),
-        (r"^fixed_before_quant\.", "vqvae.Fixed_quant_conv."),
-        (r"^quantizer\.codebook$", "vqvae.Fixed_quantize.embedding.weight"),
-        (r"^hq_codebook$", "vqvae.HQ_quantize.embedding.weight"),
-        (r"^lq_codebook$", "vqvae.LQ_quantize.embedding.weight"),
-        (r"^fusion\.norm\.", "cross_attention.norm1."),
-        (r"^fusion\.query_norm\.", "cross_attention.norm2."),
-        (r"^fusion\.project\.", "cross_attention.proj_out."),
-        (r"^fusion\.([qkv])\w+\.", r"cross_attention.\1."),
-    )
-    published_required = (
-        "position_emb",
-        "feat_emb.weight",
-        "idx_pred_layer.1.weight",
-        "cross_attention.q.weight",
-        "vqvae.Fixed_quantize.embedding.weight",
-        "vqvae.encoder.conv_in.weight",
-        "vqvae.post_quant_conv.weight",
-    )
 
     def __init__(
         self,
@@ -135,13 +107,6 @@ class DAEFR(FaceAutoencoder):
     def target_codes(self, gt: Tensor) -> Codes:
         """Return the clean prior's codes of ground truths, [B, 3, image_size, image_size] in [0, 1]."""
         return nearest_codes(self.fixed_before_quant(self.fixed_encoder(gt * 2 - 1)), self.quantizer)
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        channels, codebook = daefr_channels(shapes), shapes.get("vqvae.Fixed_quantize.embedding.weight")
-        if channels is None or codebook is None or "cross_attention.q.weight" not in shapes:
-            return None
-        return cls.transformer_options(shapes, channels, codebook)
 
 
 def load_associated_prior(path: str, domain: str) -> FaceAutoencoder:

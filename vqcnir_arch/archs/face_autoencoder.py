@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.face_layers import Downsample, SpatialAttention
-from vqcnir_arch.archs.face_published import CODEFORMER_LEAVES, DAEFR_LEAVES, DAEFR_PARTS
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample, group_norm
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Quantizer
@@ -131,8 +128,6 @@ class FaceAutoencoder(VQNetwork):
     decodes_on_demand = True
     prior_parts: ClassVar[dict[str, str]] = {"encoder": "encoder", "generator": "generator"}
     """Our name of each module that a prior starts: the prior's."""
-    published_stacks: dict[str, str]
-    """Our name of each encoder or generator: the published one."""
 
     flavour: str
 
@@ -194,18 +189,6 @@ class FaceAutoencoder(VQNetwork):
                 quantizer.setdefault("tokens", (options["image_size"] >> (len(options["channels"]) - 1)) ** 2)
         return quantizer
 
-    @staticmethod
-    def transformer_options(shapes: dict[str, torch.Size], channels: list[int], codebook: torch.Size) -> dict[str, Any]:
-        """Read the options of a restoration network off its published shapes, E's channels and codebook being known."""
-        depth = len({name.split(".")[1] for name in shapes if name.startswith("ft_layers.")})
-        return {
-            "channels": channels,
-            "codebook_size": codebook[0],
-            "code_dim": codebook[1],
-            "image_size": round(shapes["position_emb"][0] ** 0.5) << (len(channels) - 1),
-            "quantizer": {"type": "CodePrediction", "attention": "CodeFormer", "depth": depth},
-        }
-
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Decode codes with G alone: [B, h, w] int64 to [B, 3, 32h, 32w] (f32), nominal range [0, 1]."""
         return to_unit(self.generator(self.after_quant(self.quantizer.lookup(indices))))
@@ -220,26 +203,8 @@ class FaceAutoencoder(VQNetwork):
         return [self.encoder, self.before_quant, self.quantizer]
 
     def big_blocks(self) -> list[nn.Module]:
-        stacks = [self.get_submodule(name) for name in self.published_stacks]
+        stacks = [part for part in self.children() if isinstance(part, FaceStack)]
         return [part for stack in stacks for name, part in stack.named_children() if "_block" in name]
-
-    def published_name(self, name: str) -> str:
-        found = re.match(r"(\w+)\.(\w+)\.(.+)$", name)
-        if found is None or found[1] not in self.published_stacks:
-            return super().published_name(name)
-        stack, part, leaf = found.groups()
-        renames = CODEFORMER_LEAVES if self.flavour == "codeformer" else DAEFR_LEAVES
-        for pattern, replacement in renames:
-            leaf = re.sub(pattern, replacement, leaf)
-        if part.endswith(("_down", "_up")):
-            leaf = f"conv.{leaf.removeprefix('1.')}"
-        if self.flavour == "codeformer":
-            part = f"blocks.{list(self.get_submodule(stack)._modules).index(part)}"
-        else:
-            for pattern, replacement in DAEFR_PARTS:
-                part = re.sub(pattern, replacement, part)
-            part = part.replace("level", "up." if stack == "generator" else "down.")
-        return f"{self.published_stacks[stack]}.{part}.{leaf}"
 
 
 def to_unit(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
-from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options, check_channels
+from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, check_channels
 from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.illumination import IlluminationCurve
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
@@ -134,33 +134,6 @@ class VQCNIR(VQAutoencoder):
     Source: VQCNIR (AAAI 2024) sections 3.1-3.4.
     """
 
-    published_names = (
-        (r"^enhancer\.(\d+)\.", r"multiscale_encoder.blocks.3.blks.\1."),
-        (r"(\.blks\.\d+)\.expand1\.", r"\1.conv1."),
-        (r"(\.blks\.\d+)\.depthwise\.", r"\1.conv2."),
-        (r"(\.blks\.\d+)\.project1\.", r"\1.conv3."),
-        (r"(\.blks\.\d+)\.channel\.", r"\1.sca2.1."),
-        (r"(\.blks\.\d+)\.large_kernel\.local\.", r"\1.sca1.conv0."),
-        (r"(\.blks\.\d+)\.large_kernel\.dilated\.", r"\1.sca1.conv_spatial."),
-        (r"(\.blks\.\d+)\.large_kernel\.project\.", r"\1.sca1.conv1."),
-        (r"(\.blks\.\d+)\.expand2\.", r"\1.conv4."),
-        (r"(\.blks\.\d+)\.ima\.curve\.(\d+)\.", r"\1.IMAC.predictA\2."),
-        (r"(\.blks\.\d+)\.ima\.conv\.(\d+)\.", r"\1.IMAC.conv\2."),
-        (r"(\.blks\.\d+)\.project2\.", r"\1.conv5."),
-        (r"^decoder\.fusions\.f(\d+)\.attention\.", r"main_decode.attn.Level_\1."),
-        (r"(\.attn\.Level_\d+)\.query\.", r"\1.d_proj1."),
-        (r"(\.attn\.Level_\d+)\.key\.", r"\1.g_proj1."),
-        (r"(\.attn\.Level_\d+)\.value_d\.", r"\1.d_proj2."),
-        (r"(\.attn\.Level_\d+)\.value_g\.", r"\1.g_proj2."),
-        (r"^decoder\.fusions\.f(\d+)\.warp\.estimate\.", r"main_decode.align_func_dict.Level_\1.offset_conv1."),
-        (r"^decoder\.fusions\.f(\d+)\.warp\.merge\.", r"main_decode.align_func_dict.Level_\1.offset_conv2."),
-        (r"^decoder\.fusions\.f(\d+)\.warp\.deform\.", r"main_decode.align_func_dict.Level_\1.dcn."),
-        (r"^decoder\.upsamples\.f(\d+)\.", r"main_decode.pre_upsample_dict.Level_\1."),
-        (r"^decoder\.blocks\.f(\d+)\.skip\.", r"main_decode.decoder_dict.Level_\1.residual_func."),
-        (r"^decoder\.blocks\.f(\d+)\.", r"main_decode.decoder_dict.Level_\1."),
-        *VQAutoencoder.published_names,
-    )
-    published_dead = ("conv_semantic.", "vgg_feat_extractor.")
     listed_parts = ("fusion",)
     start_options = (*VQAutoencoder.start_options, "curve")
     runtime_options = (*VQAutoencoder.runtime_options, "curve")
@@ -279,21 +252,3 @@ class VQCNIR(VQAutoencoder):
         else:
             image = self.out_conv(guides[-1] + restored)
         return (image, codes) if return_codes else image
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        options = autoencoder_options(shapes)
-        beginning = "multiscale_encoder.blocks.3.blks."
-        blocks = {name.split(".")[4] for name in shapes if name.startswith(beginning)}
-        if options is None or not blocks:
-            return None
-        first = f"{beginning}0.IMAC."
-        splits = sum(1 for name in shapes if name.startswith(first + "conv") and name.endswith(".weight"))
-        heads = [shapes[f"main_decode.attn.Level_{level}.scale"][0] for level in (8, 4, 2, 1)]
-        offsets = shapes["main_decode.align_func_dict.Level_8.dcn.conv_offset.weight"][0]
-        curve_order = shapes[first + "predictA0.4.weight"][0]
-        return {
-            **options,
-            "enhancer": {"type": "AIEM", "depth": len(blocks), "splits": splits, "curve_order": curve_order},
-            "fusion": {"type": "DBCA", "heads": heads, "offset_groups": offsets // 27},
-        }
