@@ -13,8 +13,8 @@ from network_facts import NETWORKS
 
 import vqcnir_arch
 from vqcnir_arch.archs import VQCNIR, VQGANPrior
+from vqcnir_arch.archs.loading import detect, load_into
 from vqcnir_arch.archs.published.layout import published_names
-from vqcnir_arch.checkpoint import detect, load_into
 
 
 def test_published_vqcnir(golden_vqcnir, tmp_path):

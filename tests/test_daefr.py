@@ -11,8 +11,8 @@ from network_facts import check_same, count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import DAEFR, AssociatedPriors, FaceVQGANPrior
+from vqcnir_arch.archs.loading import detect
 from vqcnir_arch.archs.published.layout import published_names
-from vqcnir_arch.checkpoint import detect
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.tensor_files import LIGHTNING_CALLBACKS
 

@@ -14,8 +14,8 @@ from network_facts import check_learns_and_reloads, count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import FeMaSR
+from vqcnir_arch.archs.loading import detect
 from vqcnir_arch.archs.published.layout import layouts_of, published_names
-from vqcnir_arch.checkpoint import detect
 from vqcnir_arch.errors import UserError
 
 SMALL = {"channels": [32, 32, 64, 64], "codebook_size": 24, "code_dim": 8, "swin_groups": 2, "swin_depth": 2,

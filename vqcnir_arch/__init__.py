@@ -9,7 +9,7 @@ from vqcnir_arch.compat import make_basicsr_importable
 make_basicsr_importable()
 
 from vqcnir_arch import archs, data, losses, metrics, models  # noqa: E402
-from vqcnir_arch.checkpoint import load_network  # noqa: E402
+from vqcnir_arch.archs.loading import load_network  # noqa: E402
 from vqcnir_arch.errors import UserError  # noqa: E402
 from vqcnir_arch.restoration import restore  # noqa: E402
 

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
 import vqcnir_arch
+from vqcnir_arch.archs.loading import load_network, published_state_dict
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.archs.published.layout import layouts_of
-from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.tensor_files import SAFETENSORS
 from vqcnir_arch.whole_files import whole_file
@@ -59,29 +57,3 @@ def metadata(net: VQNetwork) -> dict[str, str]:
         "stage": "prior" if net.is_prior else "restoration",
         "version": vqcnir_arch.__version__,
     }
-
-
-def published_state_dict(net: VQNetwork) -> dict[str, Tensor]:
-    """Return the network's tensors, the same bytes, under the names that its authors' code has.
-
-    Tensors that their files carry without using them are not there.
-
-    Raises:
-        UserError: the network has options that the published layout cannot express.
-    """
-    own, clashes = net.state_dict(), []
-    for layout in layouts_of(net):
-        state = {published: own[name] for name, published in layout.published_names(net).items()}
-        found = layout.options({name: tensor.shape for name, tensor in state.items()})
-        if found is None:
-            continue
-        found = json.loads(json.dumps(net.complete_options(found)))
-        options = json.loads(json.dumps(net.options))
-        differing = [name for name in options if name not in net.runtime_options and found[name] != options[name]]
-        if not differing:
-            return state
-        clashes += [f"{name}: {options[name]}" for name in differing]
-    kind = type(net).__name__
-    if clashes:
-        raise UserError(f"the published layout cannot hold {clashes[0]} of this {kind}")
-    raise UserError(f"this {kind} has no published layout: its tensors are {', '.join(own)[:80]}...")

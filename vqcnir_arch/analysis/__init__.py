@@ -109,7 +109,7 @@ def load_probes(options: argparse.Namespace) -> tuple[Any, Any]:
         UserError: a file is no checkpoint, or `--prior` is not the prior of this network.
     """
     from vqcnir_arch.analysis.probe import Probe, check_prior
-    from vqcnir_arch.checkpoint import load_network
+    from vqcnir_arch.archs.loading import load_network
 
     def load(path: str, what: str) -> Probe:
         try:

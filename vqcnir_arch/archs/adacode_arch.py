@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.autoencoder import CHANNELS
 from vqcnir_arch.archs.quantizers import Codes, MergedCodes, Quantizer
+from vqcnir_arch.archs.start import freeze_prior, start_from_prior, start_parts
 from vqcnir_arch.archs.swin_autoencoder import SwinAutoencoder, build_stack
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
@@ -108,9 +109,9 @@ class AdaCode(SwinAutoencoder):
         self.weight_predictor = nn.Sequential(stack, nn.Conv2d(channels[-1], len(codebook_size), 1), *positive)
         self.size_multiple = self.published_size_multiple = window * 2 ** (len(channels) - 1) // scale
         branches = [f"codebooks.{name}.after_quant" for name in self.codebooks]
-        self.prior_modules = () if self.is_prior else ("generator", "out_conv", *branches)
+        self.frozen_parts = () if self.is_prior else ("generator", "out_conv", *branches)
         self.draw_weights()
-        self.start_from_prior(prior, freeze_prior)
+        self.start(prior, freeze_prior)
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -141,24 +142,21 @@ class AdaCode(SwinAutoencoder):
             options[name] = value[k] if isinstance(value, list) else value
         return options
 
-    def load_prior(self, path: str | list[str]) -> None:
+    def start(self, prior: str | list[str] | None, freeze: bool | None) -> None:
         """Start from stage 2's checkpoint; or, in stage 2, take the codebooks of stage 1's."""
         if not self.is_prior:
-            if not isinstance(path, str):
-                raise UserError(f"prior: stage 3 starts from one checkpoint of stage 2, got {path}")
-            super().load_prior(path)
+            if isinstance(prior, list):
+                raise UserError(f"prior: stage 3 starts from one checkpoint of stage 2, got {prior}")
+            start_from_prior(self, prior, freeze, self.loose_parts())
             return
-        from vqcnir_arch.checkpoint import load_prior_network
+        if prior is not None and (isinstance(prior, str) or len(prior) != len(self.codebooks)):
+            raise UserError(f"prior: stage 2 needs {len(self.codebooks)} checkpoints of stage 1, got {prior}")
+        for path, name in zip(prior or (), self.codebooks, strict=prior is not None):
+            start_parts(self, path, {f"codebooks.{name}.quantizer.codebook": "quantizer.codebook"}, "VQGANPrior")
+        freeze_prior(self)
 
-        if isinstance(path, str) or len(path) != len(self.codebooks):
-            raise UserError(f"prior: stage 2 needs {len(self.codebooks)} checkpoints of stage 1, got {path}")
-        for file, (name, branch) in zip(path, self.codebooks.items(), strict=True):
-            theirs, ours = load_prior_network(file).quantizer.codebook.data, branch.quantizer.codebook.data
-            if theirs.shape != ours.shape:
-                raise UserError(
-                    f"prior '{file}' has a codebook of {list(theirs.shape)}, '{name}' needs {list(ours.shape)}"
-                )
-            ours.copy_(theirs)
+    def prior_parts(self) -> dict[str, str]:
+        return {**super().prior_parts(), "codebooks": "codebooks", "weight_predictor": "weight_predictor"}
 
     def big_blocks(self) -> list[nn.Module]:
         return [*super().big_blocks(), *self.weight_predictor[0]]

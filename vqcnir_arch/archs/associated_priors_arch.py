@@ -13,6 +13,7 @@ from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS
 from vqcnir_arch.archs.face_vqgan_prior_arch import FaceVQGANPrior
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Codes
+from vqcnir_arch.archs.start import WHOLE, start_parts
 from vqcnir_arch.registry import ARCH_REGISTRY, register
 
 FIRST_SCALE = math.log(1 / 0.07)
@@ -62,10 +63,7 @@ class AssociatedPriors(VQNetwork):
         self.logit_scale = nn.Parameter(torch.tensor(FIRST_SCALE), requires_grad=train_scale)
         self.draw_weights()
         for prior, path in ((self.hq, hq_prior), (self.lq, lq_prior)):
-            if path is not None:
-                from vqcnir_arch.checkpoint import load_into, load_prior_network
-
-                load_into(prior, load_prior_network(path, "FaceVQGANPrior").state_dict(), f"prior '{path}'")
+            start_parts(prior, path, WHOLE, "FaceVQGANPrior")
 
     def compute(self, x: Tensor, lq: Tensor | None = None, return_codes: bool = False) -> Any:
         """Reconstruct clean faces.

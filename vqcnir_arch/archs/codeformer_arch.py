@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, to_unit
 from vqcnir_arch.archs.layers import ResidualBlock
+from vqcnir_arch.archs.start import start_from_prior
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
 ADAIN_EPS = 1e-5
@@ -94,7 +95,7 @@ class CodeFormer(FaceAutoencoder):
         levels = range(1, len(channels) - 1)
         self.fusions = nn.ModuleDict({str(i): ControllableFusion(channels[i], norm_groups) for i in levels})
         self.draw_weights()
-        self.start_from_prior(prior, freeze_prior)
+        start_from_prior(self, prior, freeze_prior)
 
     def compute(
         self,

@@ -1,10 +1,9 @@
-"""The parts that the face networks share: encoder, generator, and how a prior starts them."""
+"""The parts that the face networks share: encoder and generator."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -19,8 +18,6 @@ FACE_CHANNELS = (64, 128, 128, 256, 256, 512)
 FLAVOURS = ("codeformer", "daefr")
 ENCODER_BLOCKS = 2
 GENERATOR_BLOCKS = {"codeformer": 2, "daefr": 3}
-
-logger = logging.getLogger("basicsr")
 
 
 def attention(channels: int, norm_groups: int, flavour: str) -> SpatialAttention:
@@ -126,9 +123,7 @@ class FaceAutoencoder(VQNetwork):
     prior_type = "FaceVQGANPrior"
     default_quantizer = "CodePrediction"
     decodes_on_demand = True
-    prior_parts: ClassVar[dict[str, str]] = {"encoder": "encoder", "generator": "generator"}
-    """Our name of each module that a prior starts: the prior's."""
-
+    frozen_parts = ("after_quant", "generator")
     flavour: str
 
     def build_autoencoder(
@@ -149,37 +144,6 @@ class FaceAutoencoder(VQNetwork):
         self.after_quant = nn.Conv2d(code_dim, code_dim, 1) if has_convs else nn.Identity()
         self.generator = FaceGenerator(channels, code_dim, norm_groups, flavour)
 
-    def start_from_prior(self, path: str | None, freeze: bool | None) -> None:
-        """Load the prior's parts from its checkpoint, and freeze what is to be frozen.
-
-        Args:
-            path: checkpoint of a `FaceVQGANPrior` of this flavour, ours or published; None starts from scratch.
-            freeze: freeze after-quant and G too; None: whether there is a prior. The codebook is frozen in any case.
-
-        Raises:
-            UserError: the file is not a prior, or one of another flavour or size.
-        """
-        if path is not None:
-            from vqcnir_arch.checkpoint import load_prior_network
-
-            prior = load_prior_network(path, self.prior_type)
-            self.start_parts(prior, path, self.prior_parts)
-            self.quantizer.codebook.data.copy_(prior.quantizer.codebook)
-        self.quantizer.codebook.requires_grad_(False)
-        if freeze if freeze is not None else path is not None:
-            self.after_quant.requires_grad_(False)
-            self.generator.requires_grad_(False)
-
-    def start_parts(self, prior: VQNetwork, path: str, parts: dict[str, str]) -> None:
-        """Copy the tensors of a prior's parts; `parts` maps our names to the prior's."""
-        own = {**self.options, "flavour": self.flavour, "padding": prior.padding}
-        clashes = [f"{n} {v} instead of {own[n]}" for n, v in prior.options.items() if own[n] != v]
-        if clashes:
-            raise UserError(f"prior '{path}' has other options than this network: {', '.join(clashes)}")
-        for mine, source in parts.items():
-            self.get_submodule(mine).load_state_dict(prior.get_submodule(source).state_dict())
-        logger.info("%s: %s start from the prior %s", type(self).__name__, ", ".join(parts), path)
-
     @classmethod
     def quantizer_block(cls, options: dict[str, Any]) -> dict[str, Any]:
         quantizer = super().quantizer_block(options)
@@ -195,6 +159,9 @@ class FaceAutoencoder(VQNetwork):
 
     def prior_options(self) -> dict[str, Any]:
         return {**super().prior_options(), "flavour": self.flavour}
+
+    def prior_parts(self) -> dict[str, str]:
+        return {name: name for name in ("encoder", "generator", "quantizer.codebook")}
 
     def adaptive_layer(self) -> nn.Conv2d:
         return self.generator.conv_out

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vqcnir_arch.archs.autoencoder import CHANNELS
 from vqcnir_arch.archs.quantizers import Codes
+from vqcnir_arch.archs.start import start_from_prior
 from vqcnir_arch.archs.swin_autoencoder import SwinAutoencoder
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
@@ -69,7 +70,7 @@ class FeMaSR(SwinAutoencoder):
         self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups, encoder)
         self.size_multiple = self.published_size_multiple = window * 2**encoder.halvings
         self.draw_weights()
-        self.start_from_prior(prior, freeze_prior)
+        start_from_prior(self, prior, freeze_prior, self.loose_parts())
 
     def encode(self, x: Tensor) -> Codes:
         return self.quantizer(self.before_quant(self.encoder(x, ups=False)[0]))

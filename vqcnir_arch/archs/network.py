@@ -32,6 +32,8 @@ class VQNetwork(nn.Module):
     """Whether it learns the codebook (stage I) instead of using it."""
     prior_type: ClassVar[str] = "VQGANPrior"
     """Network that `prior` must hold."""
+    frozen_parts: tuple[str, ...] = ()
+    """Modules that are frozen with the prior; codebooks are frozen in any case."""
     default_quantizer: ClassVar[str] = "NearestCode"
     """Type of the `quantizer` block that names none."""
     decodes_on_demand: ClassVar[bool] = False
@@ -146,6 +148,10 @@ class VQNetwork(nn.Module):
         """Return the options of the prior that this network can start from."""
         known = inspect.signature(lookup(ARCH_REGISTRY, self.prior_type)).parameters
         return {name: value for name, value in self.options.items() if name in known}
+
+    def prior_parts(self) -> dict[str, str]:
+        """Return our name of each module or tensor that starts from the prior: the prior's name."""
+        return {}
 
     def adaptive_layer(self) -> nn.Conv2d:
         """Return the layer at which `train: adaptive_gan_weight` compares gradients: the one that makes the image."""

@@ -14,6 +14,7 @@ from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, check_channel
 from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.illumination import IlluminationCurve
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
+from vqcnir_arch.archs.start import start_from_curve, start_from_prior
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import (
     ARCH_REGISTRY,
@@ -168,9 +169,8 @@ class VQCNIR(VQAutoencoder):
         self.illumination = IlluminationCurve(**illumination) if illumination is not None else None
         self.residual_conv = nn.Conv2d(channels[0], 3, 3, padding=1) if residual else None
         self.draw_weights()
-        self.start_from_prior(prior, freeze_prior)
-        if curve is not None:
-            self.start_from_curve(curve)
+        start_from_prior(self, prior, freeze_prior)
+        start_from_curve(self, curve)
         if self.illumination is not None and self.illumination.full_lift and not residual:
             raise UserError("illumination: full_lift needs `residual: true`, it says how much of the residual is added")
         if residual:
@@ -207,20 +207,6 @@ class VQCNIR(VQAutoencoder):
 
     def code_parts(self) -> list[nn.Module]:
         return [*super().code_parts(), self.enhancer]
-
-    def start_from_curve(self, path: str) -> None:
-        """Load and freeze the illumination curve.
-
-        Raises:
-            UserError: the network has none, or the file holds something else.
-        """
-        if self.illumination is None:
-            raise UserError("curve names a checkpoint, but this network has no `illumination`")
-        from vqcnir_arch.checkpoint import load_into
-        from vqcnir_arch.tensor_files import read_state_dict
-
-        load_into(self.illumination, read_state_dict(path), f"curve '{path}'")
-        self.illumination.requires_grad_(False)
 
     def uses_guide(self, level: str) -> bool:
         """Whether G's features of a level, or of a finer one, are wanted."""

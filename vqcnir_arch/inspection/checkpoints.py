@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from vqcnir_arch.archs.extra_state import EXTRA_STATE
-from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.archs.published.layout import closest_names, dead_names
-from vqcnir_arch.checkpoint import load_network
+from vqcnir_arch.archs.loading import dropped, load_network
 from vqcnir_arch.tensor_files import WRAPPERS, checkpoint_file, is_training_state, load_file, unwrapped
 
 
@@ -57,13 +53,3 @@ def describe_network(file: str, path: Path, content: Any) -> str:
         *(f"  {name}: {value}" for name, value in net.options.items()),
     ]
     return "\n".join(lines) + "\n"
-
-
-def dropped(net: VQNetwork, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return one line for each group of published tensors that the network has no use for."""
-    names, dead = closest_names(net, tensors)
-    lines = []
-    for beginning, unused in dead_names(dead, tensors, {*names, *names.values()}).items():
-        numbers = sum(tensors[name].numel() for name in unused)
-        lines.append(f"dropped {len(unused)} dead tensors {beginning}* ({numbers:,} numbers)")
-    return lines

@@ -12,8 +12,8 @@ import torch
 from basicsr.utils import logger as basicsr_logger
 from torch import nn
 
+from vqcnir_arch.archs.loading import load_into
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import load_into
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.metrics.pyiqa_metric import built_metric, calculate_pyiqa, needs_ground_truth
 from vqcnir_arch.options.blocks import SCHEDULERS
