@@ -14,8 +14,8 @@ from vqcnir_arch.archs import AdaCode, find_quantizers
 from vqcnir_arch.archs.adacode_arch import CATEGORIES
 from vqcnir_arch.archs.loading import detect, load_prior_network
 from vqcnir_arch.archs.published.layout import layouts_of, published_names
+from vqcnir_arch.devices import precision_of
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.inference import precision_of
 
 SMALL_ADACODE = {**SMALL, "codebook_size": [24, 16, 24, 16, 16]}
 

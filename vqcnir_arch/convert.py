@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-import vqcnir_arch
 from vqcnir_arch.archs.loading import load_network, published_state_dict
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.tensor_files import SAFETENSORS
+from vqcnir_arch.version import __version__
 from vqcnir_arch.whole_files import whole_file
 
 ENDINGS = (SAFETENSORS, ".pth", ".pt", ".ckpt")
@@ -55,5 +55,5 @@ def metadata(net: VQNetwork) -> dict[str, str]:
         "arch": type(net).__name__,
         "options": json.dumps(net.options, sort_keys=True),
         "stage": "prior" if net.is_prior else "restoration",
-        "version": vqcnir_arch.__version__,
+        "version": __version__,
     }

@@ -20,8 +20,8 @@ from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.loading import load_network, own_networks
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.start import freeze_prior
+from vqcnir_arch.devices import precision_of
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.restoration.inference import precision_of
 
 NAFNET = {"width": 64, "enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1] * 4}
 PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {

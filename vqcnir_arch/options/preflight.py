@@ -22,7 +22,7 @@ from vqcnir_arch.options.sections import mapping
 from vqcnir_arch.options.unchecked import is_own_loss
 from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup, optimizers
 from vqcnir_arch.tensor_files import checkpoint_file, read_state_dict, read_training_state
-from vqcnir_arch.training.checkpoints import below
+from vqcnir_arch.training.saved_runs import below
 
 
 def preflight(options: dict[str, Any], is_train: bool, root: Path) -> dict[str, Any]:

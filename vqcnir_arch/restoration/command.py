@@ -12,9 +12,9 @@ from tqdm import tqdm
 from vqcnir_arch.archs.loading import load_restorer
 from vqcnir_arch.archs.padding import PADDING_RULES
 from vqcnir_arch.arguments import positive, share
+from vqcnir_arch.devices import PRECISIONS, choose_device
 from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.restoration.faces import FaceRestorer, set_fidelity
-from vqcnir_arch.restoration.inference import PRECISIONS, choose_device
 from vqcnir_arch.restoration.inputs import find_tasks
 from vqcnir_arch.restoration.photo import FORMATS
 from vqcnir_arch.restoration.results import maker_line

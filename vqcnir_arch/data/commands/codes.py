@@ -14,7 +14,7 @@ from vqcnir_arch.archs.loading import load_prior_network
 from vqcnir_arch.arguments import not_negative, positive
 from vqcnir_arch.data.codes import write_codes
 from vqcnir_arch.data.face_degradation_dataset import FaceDegradationDataset
-from vqcnir_arch.restoration.inference import choose_device
+from vqcnir_arch.devices import choose_device
 
 
 def main(arguments: Sequence[str]) -> None:
