@@ -60,8 +60,7 @@ class Layout:
     def published_names(self, net: nn.Module) -> dict[str, str]:
         """Return the published name of each of a network's tensors."""
         rules = self.names(net) if callable(self.names) else self.names
-        own = [name for name in net.state_dict() if name.rpartition(".")[2] != EXTRA_STATE]
-        return {name: renamed(name, rules) for name in own}
+        return {name: renamed(name, rules) for name in own_names(net)}
 
 
 LAYOUTS: dict[str, list[Layout]] = defaultdict(list)
@@ -91,7 +90,7 @@ def layouts_of(net: nn.Module) -> list[Layout]:
 def published_names(net: nn.Module) -> dict[str, str]:
     """Return the published name of each of a network's tensors, in its first layout; their own where it has none."""
     layouts = layouts_of(net)
-    return layouts[0].published_names(net) if layouts else {name: name for name in net.state_dict()}
+    return layouts[0].published_names(net) if layouts else {name: name for name in own_names(net)}
 
 
 def rename_published(net: nn.Module, state_dict: dict[str, Tensor], prefix: str = "") -> None:
@@ -136,6 +135,11 @@ def dead_names(
             found[beginning] = names
             left = [name for name in left if name not in names]
     return found
+
+
+def own_names(net: nn.Module) -> list[str]:
+    """Return the names of a network's tensors, its options aside."""
+    return [name for name in net.state_dict() if name != EXTRA_STATE]
 
 
 def renamed(name: str, rules: Rules) -> str:
