@@ -36,9 +36,9 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
     Raises:
         UserError: none of the networks fits.
     """
+    classes = {cls.__name__: cls for cls in own_networks()}
     if EXTRA_STATE in state_dict:
         arch, options = decode_options(state_dict[EXTRA_STATE])
-        classes = {cls.__name__: cls for cls in own_networks()}
         if arch not in classes:
             raise UserError(f"{name} holds a network '{arch}' that this version does not know{nearest(arch, classes)}")
         known = classes[arch].complete_options({})  # not `prior`: a checkpoint names no other file to read
@@ -47,19 +47,20 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
                 raise UserError(f"{name}: {arch} has no option '{option}'{nearest(option, known)}")
         return classes[arch], options
     shapes = {key: tensor.shape for key, tensor in state_dict.items()}
-    classes = {cls.__name__: cls for cls in own_networks()}
     layouts = [layout for layout in all_layouts() if layout.network in classes]
     for layout in layouts:
         options = layout.options(shapes)
         if options is not None:
             return classes[layout.network], options
+    layouts = [layout for layout in layouts if not layout.is_foreign(shapes)]
     closest = min(layouts, key=lambda layout: len(layout.missing(shapes)) / len(layout.required))
     missing = closest.missing(shapes)
     if 0 < len(missing) < len(closest.required) / 2:
         raise UserError(f"{name} looks like a published {closest.network} but misses {', '.join(missing)}")
     first = ", ".join(list(state_dict)[:3])
-    known = ", ".join(cls.__name__ for cls in own_networks())
-    raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")
+    raise UserError(
+        f"{name} is not a checkpoint of {', '.join(classes)}: its {len(state_dict)} tensors start with {first}"
+    )
 
 
 def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, strict: bool = True) -> None:

@@ -50,9 +50,13 @@ class Layout:
         """Return what is `required` and not in a file."""
         return [pattern for pattern in self.required if not has(shapes, pattern)]
 
+    def is_foreign(self, shapes: Shapes) -> bool:
+        """Whether a file has what is `foreign` to this layout."""
+        return any(has(shapes, pattern) for pattern in self.foreign)
+
     def options(self, shapes: Shapes) -> dict[str, Any] | None:
         """Return the options of the network that a file of these names and shapes holds; None: it looks otherwise."""
-        if self.missing(shapes) or any(has(shapes, pattern) for pattern in self.foreign):
+        if self.is_foreign(shapes) or self.missing(shapes):
             return None
         options = self.read_options(shapes)
         return None if options is None else {**options, **self.variant}
