@@ -57,10 +57,8 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
     missing = closest.missing(shapes)
     if 0 < len(missing) < len(closest.required) / 2:
         raise UserError(f"{name} looks like a published {closest.network} but misses {', '.join(missing)}")
-    first = ", ".join(list(state_dict)[:3])
-    raise UserError(
-        f"{name} is not a checkpoint of {', '.join(classes)}: its {len(state_dict)} tensors start with {first}"
-    )
+    first, known = ", ".join(list(state_dict)[:3]), ", ".join(classes)
+    raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")
 
 
 def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, strict: bool = True) -> None:
