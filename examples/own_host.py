@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import vqcnir_arch
 from vqcnir_arch.archs import VQGANPrior
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder
+from vqcnir_arch.archs.start import start_from_prior
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
 SMALL = {"channels": [16, 16, 32, 32], "norm_groups": 8, "codebook_size": 32, "code_dim": 16}
@@ -51,7 +52,7 @@ class DetailHost(VQAutoencoder):
         self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups)
         self.detail = nn.Conv2d(3, channels[0], 3, padding=1)
         self.draw_weights()  # when all layers are there
-        self.start_from_prior(prior, freeze_prior)
+        start_from_prior(self, prior, freeze_prior)
 
     def compute(self, x: Tensor, return_codes: bool = False) -> Any:
         """Restore images; with `return_codes` give (image, codes), which the losses on codes need."""

@@ -21,7 +21,7 @@ from vqcnir_arch.data.degradations import (
 )
 from vqcnir_arch.data.degradations.steps import as_float
 from vqcnir_arch.data.files import find_images, read_image
-from vqcnir_arch.measuring import peak_memory
+from vqcnir_arch.devices import peak_memory
 
 RUNS, IMAGES = 3, 12
 

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from vqcnir_arch.bench import measure
 from vqcnir_arch.bench.subjects import Case, build_network, work_of
-from vqcnir_arch.measuring import peak_memory, seconds
+from vqcnir_arch.devices import peak_memory, seconds
 
 OPTION_FILE = "options/vqcnir/train_vqcnir_lolblur.yml"
 VARIANTS: dict[str, dict[str, Any]] = {

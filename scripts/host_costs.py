@@ -31,8 +31,8 @@ def measure(host: str, quantizer: str, size: int) -> dict[str, float]:
     import torch
 
     from vqcnir_arch import archs
+    from vqcnir_arch.devices import peak_memory
     from vqcnir_arch.inspection.cost import multiply_adds
-    from vqcnir_arch.measuring import peak_memory
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -23,8 +23,8 @@ from torchvision.models import vgg19
 
 import vqcnir_arch  # noqa: F401  (registers everything)
 from vqcnir_arch.archs import VQGANPrior
+from vqcnir_arch.devices import peak_memory
 from vqcnir_arch.inspection.cost import step_memory
-from vqcnir_arch.measuring import peak_memory
 from vqcnir_arch.options import read_options
 from vqcnir_arch.registry import MODEL_REGISTRY
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from vqcnir_arch.archs.quantizers import Quantizer
-from vqcnir_arch.measuring import peak_memory
+from vqcnir_arch.devices import peak_memory
 from vqcnir_arch.registry import QUANTIZER_REGISTRY, build
 
 CODES, DIM, STRIDE = 1024, 512, 8

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from strip_agreement import night, random_network
 
+from vqcnir_arch.archs.loading import load_network
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import load_network
-from vqcnir_arch.measuring import peak_memory
+from vqcnir_arch.devices import peak_memory
 from vqcnir_arch.restoration.inference import restore_tensor
 from vqcnir_arch.restoration.tiling import GB, map_bytes, restore_within, used_memory
 

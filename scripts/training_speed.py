@@ -83,7 +83,7 @@ def work(subject: str, folder: Path, amp: str, options_of: Path) -> None:
     """Take a step per line of the standard input; answer with its seconds, first with the losses of the first step."""
     import torch
 
-    from vqcnir_arch.measuring import seconds
+    from vqcnir_arch.devices import seconds
 
     with contextlib.suppress(ImportError):  # as the checkout's launcher does, if it has this
         importlib.import_module("vqcnir_arch.memory").keep_freed_memory()

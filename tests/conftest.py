@@ -19,7 +19,7 @@ import torchvision
 from golden_fill import golden_state_dict
 
 from vqcnir_arch.archs import VQCNIR, VQGANPrior, find_quantizers
-from vqcnir_arch.checkpoint import own_networks
+from vqcnir_arch.archs.loading import own_networks
 from vqcnir_arch.data import night_blur_pair, write_lolblur
 
 pytest_plugins = ["ablation_variants", "launch_place", "model_experiments", "slow_files"]  # fixtures, marks

@@ -14,6 +14,7 @@ import torch
 from pytest import MonkeyPatch
 from torch import nn
 
+from vqcnir_arch.archs.published.layout import layouts_of, published_names
 from vqcnir_arch.inspection.cost import fakes, multiply_adds
 
 INNER_TOLERANCE = 1e-4
@@ -59,10 +60,11 @@ def check_codes(stored: np.ndarray, indices: torch.Tensor) -> None:
 
 def check_names(net: nn.Module, layout: dict, prefix: str = "") -> None:
     """Compare names and shapes of all tensors with those of the published network."""
-    own = {net.published_name(n): list(t.shape) for n, t in net.state_dict().items() if n != "_extra_state"}
+    state = net.state_dict()
+    own = {published: list(state[name].shape) for name, published in published_names(net).items()}
     assert own == {prefix + name: shape for name, shape in layout["keys"].items()}
     shapes = {name: torch.Size(shape) for name, shape in own.items()}
-    assert net.options == net.complete_options(net.published_options(shapes))
+    assert net.options == net.complete_options(layouts_of(net)[0].options(shapes))
 
 
 def face_gmacs(build: Callable[[], nn.Module], **keywords: Any) -> float:

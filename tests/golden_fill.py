@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.published.layout import published_names
+
 
 def golden_tensor(name: str, shape: Sequence[int]) -> Tensor:
     """Return the golden value of the tensor with this published name."""
@@ -37,8 +39,8 @@ def golden_tensor(name: str, shape: Sequence[int]) -> Tensor:
 
 def golden_state_dict(net: nn.Module) -> dict[str, Tensor]:
     """Return the golden weights of a network of this library, under their published names."""
-    shapes = {net.published_name(name): t.shape for name, t in net.state_dict().items() if name != "_extra_state"}
-    return {name: golden_tensor(name, shape) for name, shape in shapes.items()}
+    own = net.state_dict()
+    return {name: golden_tensor(name, own[ours].shape) for ours, name in published_names(net).items()}
 
 
 def golden_input(seed: int, shape: Sequence[int]) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from conftest import TINY_OPTIONS
 
 import vqcnir_arch
-from vqcnir_arch.checkpoint import own_networks
+from vqcnir_arch.archs.loading import own_networks
 
 NETWORKS = [cls.__name__ for cls in own_networks()]
 SINGLE = [name for name in NETWORKS if name != "AssociatedPriors"]  # test_association.py has that one

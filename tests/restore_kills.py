@@ -14,8 +14,7 @@ from pathlib import Path
 import cv2
 import skimage.data
 
-from vqcnir_arch.cli import dispatch
-from vqcnir_arch.launch import exit_with_one_line
+from vqcnir_arch.cli import dispatch, exit_with_one_line
 
 ENDINGS = (".png", ".jpg", ".webp", ".tif", ".bmp")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

@@ -12,9 +12,10 @@ from test_femasr import QUANTIZERS, SMALL, published_state
 import vqcnir_arch
 from vqcnir_arch.archs import AdaCode, find_quantizers
 from vqcnir_arch.archs.adacode_arch import CATEGORIES
-from vqcnir_arch.checkpoint import detect, load_prior_network
+from vqcnir_arch.archs.loading import detect, load_prior_network
+from vqcnir_arch.archs.published.layout import layouts_of, published_names
+from vqcnir_arch.devices import precision_of
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.inference import precision_of
 
 SMALL_ADACODE = {**SMALL, "codebook_size": [24, 16, 24, 16, 16]}
 
@@ -53,10 +54,11 @@ def test_names_of_all_published_tensors(published_keys):
         keys, dead = layouts[name]["keys"], layouts[name]["not_filled"]
         with torch.device("meta"):
             net = AdaCode(**options)
-        own = {net.published_name(n): list(t.shape) for n, t in net.state_dict().items() if n != "_extra_state"}
+        state = net.state_dict()
+        own = {published: list(state[name].shape) for name, published in published_names(net).items()}
         assert own == {n: shape for n, shape in keys.items() if n not in dead and not n.startswith("contrast_cri.")}
         shapes = {n: torch.Size(shape) for n, shape in keys.items()}
-        assert net.options == AdaCode.complete_options(AdaCode.published_options(shapes))
+        assert net.options == AdaCode.complete_options(layouts_of(net)[0].options(shapes))
 
 
 def test_stage_1_is_a_prior(published_keys):
@@ -165,7 +167,9 @@ def test_priors_of_stage_2(make_tiny, tmp_path):
     assert frozen_names(net) == {f"codebooks.{k}.quantizer.codebook" for k in (0, 1)}
     with pytest.raises(UserError, match="stage 2 needs 2 checkpoints of stage 1"):
         make_tiny("AdaCode", stage=2, prior=files[:1])
-    with pytest.raises(UserError, match=r"0\.pth' has a codebook of \[32, 16\], '1' needs \[24, 16\]"):
+    with pytest.raises(
+        UserError, match=r"0\.pth' .* codebooks\.1\.quantizer\.codebook \[32, 16\] instead of \[24, 16\]"
+    ):
         make_tiny("AdaCode", stage=2, prior=[files[0], files[0]])
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import TINY_OPTIONS, scene
 
-from vqcnir_arch import measuring
+from vqcnir_arch import devices
 from vqcnir_arch.archs import VQCNIR
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.restoration.attention_time import announcement, estimated_seconds, quadratic
@@ -41,7 +41,7 @@ def test_estimate_follows_the_square(monkeypatch):
 
     monkeypatch.setattr(net.quantizer.transformer, "forward", forward)
     net.register_forward_hook(lambda *_: count.update(now=count["now"] + 10))
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: count["now"])
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: count["now"])
     n = 512 * 384 // net.size_multiple**2
     assert estimated_seconds(net, 512, 384) == pytest.approx(10 * 12 + n + n**2 / 100)
 

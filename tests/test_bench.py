@@ -16,7 +16,7 @@ from vqcnir_arch.bench import measure
 from vqcnir_arch.bench.command import run, table
 from vqcnir_arch.bench.subjects import PEERS, Case, Unavailable, build_network, training_loss, work_of
 from vqcnir_arch.cli import dispatch
-from vqcnir_arch.restoration.inference import PRECISIONS
+from vqcnir_arch.devices import PRECISIONS
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,8 @@ from network_facts import NETWORKS
 from torch import nn
 
 import vqcnir_arch
-from vqcnir_arch.archs.network import decode_options, encode_options
-from vqcnir_arch.checkpoint import load_into
+from vqcnir_arch.archs.extra_state import decode_options, encode_options
+from vqcnir_arch.archs.loading import load_into
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.tensor_files import read_state_dict
 

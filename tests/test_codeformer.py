@@ -12,7 +12,7 @@ from network_facts import check_learns_and_reloads, check_same, count, frozen_na
 import vqcnir_arch
 from vqcnir_arch.archs import CodeFormer
 from vqcnir_arch.archs.codeformer_arch import adaptive_instance_norm
-from vqcnir_arch.checkpoint import detect
+from vqcnir_arch.archs.loading import detect
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.inference import restore_tensor
 
@@ -152,7 +152,7 @@ def test_prior(make_tiny, tmp_path):
 
     with pytest.raises(UserError, match=r"prior\.pth' has other options .* flavour codeformer instead of daefr"):
         make_tiny("DAEFR", prior=path)
-    with pytest.raises(UserError, match="codebook_size 32 instead of 16"):
+    with pytest.raises(UserError, match=r"quantizer\.codebook \[32, 16\] instead of \[16, 16\]"):
         make_tiny("CodeFormer", prior=path, codebook_size=16)
     torch.save({"params": make_tiny("VQGANPrior").state_dict()}, path)
     with pytest.raises(UserError, match="is a VQGANPrior, expected a FaceVQGANPrior"):

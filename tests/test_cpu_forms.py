@@ -12,7 +12,7 @@ from vqcnir_arch import restore
 from vqcnir_arch.archs import deform_conv
 from vqcnir_arch.archs.cpu import GroupNorm, double_and_convolve, plain_operators
 from vqcnir_arch.archs.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d
-from vqcnir_arch.restoration.inference import precision_of
+from vqcnir_arch.devices import precision_of
 
 SIZES = [(1, 1), (2, 5), (7, 6), (9, 12)]
 

@@ -11,7 +11,8 @@ from network_facts import check_same, count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import DAEFR, AssociatedPriors, FaceVQGANPrior
-from vqcnir_arch.checkpoint import detect
+from vqcnir_arch.archs.loading import detect
+from vqcnir_arch.archs.published.layout import published_names
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.tensor_files import LIGHTNING_CALLBACKS
 
@@ -114,7 +115,8 @@ def test_published_association_file(tmp_path, monkeypatch):
     torch.save({"params": priors["clean"].state_dict()}, tmp_path / "clean.pth")
     state = {"logit_scale": torch.zeros(()), "loss.logvar": torch.zeros(()), "loss_LQ.logvar": torch.zeros(())}
     for beginning, prior in (("vqvae.", priors["hq"]), ("vqvae_LQ.", priors["lq"])):
-        tensors = {prior.published_name(n): t for n, t in prior.state_dict().items() if n != "_extra_state"}
+        own = prior.state_dict()
+        tensors = {published: own[name] for name, published in published_names(prior).items()}
         state |= {beginning + n.removeprefix("vqvae."): t for n, t in tensors.items()}
     path = str(tmp_path / "Association_stage.ckpt")
     save_lightning(path, state, LIGHTNING_CALLBACKS, monkeypatch)

@@ -19,7 +19,7 @@ from network_facts import count
 
 import vqcnir_arch
 from vqcnir_arch.archs import FaceVQGANPrior
-from vqcnir_arch.checkpoint import detect
+from vqcnir_arch.archs.loading import detect
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.tensor_files import LIGHTNING_CALLBACKS
 

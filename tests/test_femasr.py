@@ -14,7 +14,8 @@ from network_facts import check_learns_and_reloads, count, frozen_names
 
 import vqcnir_arch
 from vqcnir_arch.archs import FeMaSR
-from vqcnir_arch.checkpoint import detect
+from vqcnir_arch.archs.loading import detect
+from vqcnir_arch.archs.published.layout import layouts_of, published_names
 from vqcnir_arch.errors import UserError
 
 SMALL = {"channels": [32, 32, 64, 64], "codebook_size": 24, "code_dim": 8, "swin_groups": 2, "swin_depth": 2,
@@ -88,11 +89,12 @@ def test_names_of_all_published_tensors(published_keys):
         layout = published_keys("femasr")[f"lq_x{scale}"]
         with torch.device("meta"):
             net = FeMaSR(scale=scale)
-        own = {net.published_name(name): t for name, t in net.state_dict().items() if name != "_extra_state"}
+        state = net.state_dict()
+        own = {published: state[name] for name, published in published_names(net).items()}
         assert set(own) == set(layout["keys"]) - set(layout["not_filled"])
         assert all(list(tensor.shape) == layout["keys"][name] for name, tensor in own.items())
         shapes = {name: torch.Size(shape) for name, shape in layout["keys"].items()}
-        assert net.options == FeMaSR.complete_options(FeMaSR.published_options(shapes))
+        assert net.options == FeMaSR.complete_options(layouts_of(net)[0].options(shapes))
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])

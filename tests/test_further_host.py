@@ -1,6 +1,8 @@
-"""A host that this library does not have: one class with its rule of recognition; no other file knows of it."""
+"""A host that this library does not have: one class and its layout; no other file knows of it."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -10,6 +12,7 @@ from conftest import TINY_OPTIONS, scene
 import vqcnir_arch
 from vqcnir_arch.archs import FeMaSR
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.published.layout import LAYOUTS, Layout, published_names
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY
@@ -18,26 +21,29 @@ from vqcnir_arch.registry import ARCH_REGISTRY
 class FurtherHost(FeMaSR):
     """FeMaSR whose published files have one more, dead tensor, by which they are recognised."""
 
-    published_dead = (*FeMaSR.published_dead, "further_host")
-
-    @classmethod
-    def published_options(cls, shapes):
-        return {**TINY_OPTIONS["FeMaSR"], "scale": 2} if "further_host" in shapes else None
-
 
 @pytest.fixture
 def host(monkeypatch):
-    """The host, registered for one test, with a published and an own checkpoint's tensors."""
+    """The host and its layout, registered for one test, with a published and an own checkpoint's tensors."""
     monkeypatch.setitem(ARCH_REGISTRY._obj_map, "FurtherHost", FurtherHost)
     # a real host's file has not all of FeMaSR's tensors; this one has, and FeMaSR would be asked first
-    monkeypatch.setattr(FeMaSR, "published_options", classmethod(lambda cls, shapes: None))
+    (femasr,) = LAYOUTS["FeMaSR"]
+    further = Layout(
+        network="FurtherHost",
+        names=femasr.names,
+        read_options=lambda shapes: {**TINY_OPTIONS["FeMaSR"], "scale": 2},
+        required=("further_host",),
+        dead=(*femasr.dead, "further_host"),
+    )
+    monkeypatch.setitem(LAYOUTS, "FeMaSR", [replace(femasr, foreign=("further_host",))])
+    monkeypatch.setitem(LAYOUTS, "FurtherHost", [further])
     torch.manual_seed(0)
     return FurtherHost(**{**TINY_OPTIONS["FeMaSR"], "scale": 2})
 
 
 def test_checkpoint_and_commands(host, tmp_path, capsys):
     own = host.state_dict()
-    published = {host.published_name(n): t for n, t in own.items() if isinstance(t, torch.Tensor) and "extra" not in n}
+    published = {theirs: own[ours] for ours, theirs in published_names(host).items()}
     published["further_host"] = torch.zeros(1)
     cv2.imwrite(str(tmp_path / "photo.png"), scene("coffee", 31, 23))
     for name, state in (("own", own), ("published", published)):

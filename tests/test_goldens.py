@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from golden_fill import golden_input
 
+from vqcnir_arch.archs.published.layout import published_names
+
 OUTPUT_TOLERANCE = 1e-4  # share of the output's standard deviation
 GRADIENT_TOLERANCE = 1e-3  # relative error of a gradient's L2 norm
 
@@ -123,11 +125,12 @@ def gram(features: torch.Tensor) -> torch.Tensor:
 
 def check_gradients(net, norms: dict[str, float]):
     wrong = {}
+    published = published_names(net)
     trainable = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
     assert trainable
     for name, parameter in trainable:
         assert parameter.grad is not None, f"{name} has no gradient"
-        expected = norms[net.published_name(name)]
+        expected = norms[published[name]]
         norm = parameter.grad.double().norm().item()
         if norm != pytest.approx(expected, rel=GRADIENT_TOLERANCE, abs=1e-7):
             wrong[name] = (norm, expected)

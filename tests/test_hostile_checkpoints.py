@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vqcnir_arch.archs.network import encode_options
+from vqcnir_arch.archs.extra_state import encode_options
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 

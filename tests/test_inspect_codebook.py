@@ -10,6 +10,7 @@ import torch
 from conftest import scene
 
 from vqcnir_arch import UserError
+from vqcnir_arch.archs.start import start_from_prior
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.data import night_blur_pair
 
@@ -30,7 +31,7 @@ def files(tmp_path, monkeypatch, make_tiny):
 
     def save(quantizer):
         net = make_tiny("VQCNIR", quantizer={"type": quantizer})
-        net.load_prior("prior.pth")
+        start_from_prior(net, "prior.pth", freeze=True)
         torch.save({"params_ema": net.state_dict()}, "net.pth")
 
     return save

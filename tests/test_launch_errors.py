@@ -17,8 +17,8 @@ from launch_place import (
 
 import vqcnir_arch
 from vqcnir_arch import UserError
-from vqcnir_arch.cli import dispatch
-from vqcnir_arch.launch import exit_with_one_line, run
+from vqcnir_arch.cli import dispatch, exit_with_one_line
+from vqcnir_arch.launch import run
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")

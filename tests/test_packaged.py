@@ -14,7 +14,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.options.preflight import checkpoint_file
 from vqcnir_arch.restoration.strips.network import restore_in_strips
 from vqcnir_arch.restoration.strips.store import Scratch
-from vqcnir_arch.serving.checkpoints import find_checkpoints
+from vqcnir_arch.serving.offered import find_checkpoints
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vqcnir_arch import UserError, measuring, study
+from vqcnir_arch import UserError, devices, study
 
 # other packages have ways of their own on Windows
 WITHOUT_POSIX = """
@@ -45,12 +45,12 @@ def test_restore(make_tiny, tmp_path):
 
 
 def test_peak_memory(monkeypatch):
-    monkeypatch.setattr(measuring, "Path", lambda _: SimpleNamespace(exists=lambda: False))
-    assert measuring.peak_memory() > 1e7  # getrusage's; torch alone takes more
+    monkeypatch.setattr(devices, "Path", lambda _: SimpleNamespace(exists=lambda: False))
+    assert devices.peak_memory() > 1e7  # getrusage's; torch alone takes more
     process = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=5))
-    monkeypatch.setattr(measuring, "psutil", SimpleNamespace(Process=lambda: process))
+    monkeypatch.setattr(devices, "psutil", SimpleNamespace(Process=lambda: process))
     monkeypatch.setattr(sys, "platform", "win32")
-    assert measuring.peak_memory() == 5
+    assert devices.peak_memory() == 5
 
 
 def test_study_says_what_it_needs(monkeypatch):

@@ -24,7 +24,8 @@ from training_runs import (
 )
 
 from vqcnir_arch import UserError
-from vqcnir_arch.launch import exit_with_one_line, run
+from vqcnir_arch.cli import exit_with_one_line
+from vqcnir_arch.launch import run
 from vqcnir_arch.losses.codebook_loss import CodebookLoss
 from vqcnir_arch.models import VQModel
 from vqcnir_arch.options import check_options

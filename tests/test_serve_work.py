@@ -20,9 +20,9 @@ from vqcnir_arch.restoration import restore
 from vqcnir_arch.restoration.attention_time import PassTime
 from vqcnir_arch.restoration.results import is_result
 from vqcnir_arch.restoration.tiling import GB, used_memory
-from vqcnir_arch.serving.checkpoints import Networks, find_checkpoints, short_names
 from vqcnir_arch.serving.command import parse
 from vqcnir_arch.serving.example import example_photo
+from vqcnir_arch.serving.offered import Networks, find_checkpoints, short_names
 from vqcnir_arch.serving.passes import stopped_after
 from vqcnir_arch.serving.sizes import size_in_time
 from vqcnir_arch.serving.work import Limits, Workshop
@@ -250,8 +250,8 @@ def test_without_a_checkpoint_it_is_the_network_that_ships(tmp_path, monkeypatch
     torch.save({"params": make_tiny("VQCNIR").state_dict()}, tmp_path / "file")
     file = (tmp_path / "file").rename(tmp_path / f"{DEFAULT}.safetensors")
     monkeypatch.setattr("vqcnir_arch.packaged.FOLDER", tmp_path)
-    monkeypatch.setattr("vqcnir_arch.serving.checkpoints.FOLDER", tmp_path)
-    monkeypatch.setattr("vqcnir_arch.serving.checkpoints.restoration_network", lambda path, device: None)
+    monkeypatch.setattr("vqcnir_arch.serving.offered.FOLDER", tmp_path)
+    monkeypatch.setattr("vqcnir_arch.serving.offered.load_restorer", lambda path: None)
     assert find_checkpoints([DEFAULT]) == {DEFAULT: file}
     file.unlink()
     with pytest.raises(UserError, match="weights of 'vqcnir-s' are missing"):

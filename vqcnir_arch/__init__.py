@@ -9,9 +9,9 @@ from vqcnir_arch.compat import make_basicsr_importable
 make_basicsr_importable()
 
 from vqcnir_arch import archs, data, losses, metrics, models  # noqa: E402
-from vqcnir_arch.checkpoint import load_network  # noqa: E402
+from vqcnir_arch.archs.loading import load_network  # noqa: E402
 from vqcnir_arch.errors import UserError  # noqa: E402
 from vqcnir_arch.restoration import restore  # noqa: E402
+from vqcnir_arch.version import __version__  # noqa: E402
 
-__version__ = "0.2.0"
 __all__ = ["UserError", "__version__", "archs", "data", "load_network", "losses", "metrics", "models", "restore"]

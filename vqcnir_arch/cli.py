@@ -1,14 +1,21 @@
-"""The `vqcnir` command: one table of verbs, each a `main(arguments)` in a module that is imported when it is called."""
+"""The `vqcnir` command: one table of verbs, each a `main(arguments)` in a module that is imported when it is called.
+
+Errors of the user end in one line each and exit status 2.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.launch import exit_with_one_line
+from vqcnir_arch.memory import keep_freed_memory
+from vqcnir_arch.training.distributed import speaks
+from vqcnir_arch.version import __version__
+
+USER_ERROR_STATUS = 2
 
 
 class Verb(NamedTuple):
@@ -70,11 +77,25 @@ def run_verb(command: str, verbs: Mapping[str, Verb], arguments: Sequence[str]) 
 def dispatch(arguments: Sequence[str]) -> None:
     """Run the verb that `arguments` begin with."""
     if arguments and arguments[0] in ("-V", "--version"):
-        import vqcnir_arch
-
-        print(vqcnir_arch.__version__)
+        print(__version__)
         return
     run_verb("vqcnir", VERBS, arguments)
+
+
+def exit_with_one_line(function: Callable[[], object]) -> None:
+    """Call a command in a process of its own; print a `UserError` as one line per finding and exit with status 2."""
+    keep_freed_memory()
+    try:
+        function()
+    except UserError as error:
+        # an error from a data-loader worker arrives with that worker's traceback before it
+        message = str(error).rpartition("UserError: ")[2].strip()
+        for line in message.splitlines() if speaks() else ():
+            print(f"vqcnir: error: {line}", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
+    except KeyboardInterrupt:
+        print("vqcnir: interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def main() -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
 
-import vqcnir_arch
-from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork
-from vqcnir_arch.checkpoint import load_network
+from vqcnir_arch.archs.loading import load_network, published_state_dict
+from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.tensor_files import SAFETENSORS
+from vqcnir_arch.version import __version__
 from vqcnir_arch.whole_files import whole_file
 
 ENDINGS = (SAFETENSORS, ".pth", ".pt", ".ckpt")
@@ -56,26 +55,5 @@ def metadata(net: VQNetwork) -> dict[str, str]:
         "arch": type(net).__name__,
         "options": json.dumps(net.options, sort_keys=True),
         "stage": "prior" if net.is_prior else "restoration",
-        "version": vqcnir_arch.__version__,
+        "version": __version__,
     }
-
-
-def published_state_dict(net: VQNetwork) -> dict[str, Tensor]:
-    """Return the network's tensors, the same bytes, under the names that its authors' code has.
-
-    Tensors that their files carry without using them are not there.
-
-    Raises:
-        UserError: the network has options that the published layout cannot express.
-    """
-    state = {net.published_name(name): tensor for name, tensor in net.state_dict().items() if name != EXTRA_STATE}
-    found = net.published_options({name: tensor.shape for name, tensor in state.items()})
-    if found is None:
-        raise UserError(
-            f"this {type(net).__name__} has no published layout: its tensors are {', '.join(state)[:80]}..."
-        )
-    found = json.loads(json.dumps(net.complete_options(found)))
-    for name, value in json.loads(json.dumps(net.options)).items():
-        if name not in net.runtime_options and found[name] != value:
-            raise UserError(f"the published layout cannot hold {name}: {value} of this {type(net).__name__}")
-    return state

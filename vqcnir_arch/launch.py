@@ -1,17 +1,13 @@
-"""Run BasicSR's own pipelines on a checked option file; errors of the user end in one line each and exit status 2."""
+"""Run BasicSR's own pipelines on a checked option file."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from vqcnir_arch.errors import UserError
-from vqcnir_arch.memory import keep_freed_memory
-from vqcnir_arch.training.distributed import is_first, leave_processes, speaks
-
-USER_ERROR_STATUS = 2
+from vqcnir_arch.training.distributed import is_first, leave_processes
 
 
 def run(pipeline: str, arguments: Sequence[str]) -> None:
@@ -92,19 +88,3 @@ def train(arguments: Sequence[str]) -> None:
 def test(arguments: Sequence[str]) -> None:
     """Test by an option file; see `run`."""
     run("test", arguments)
-
-
-def exit_with_one_line(function: Callable[[], object]) -> None:
-    """Call a command in a process of its own; print a `UserError` as one line per finding and exit with status 2."""
-    keep_freed_memory()
-    try:
-        function()
-    except UserError as error:
-        # an error from a data-loader worker arrives with that worker's traceback before it
-        message = str(error).rpartition("UserError: ")[2].strip()
-        for line in message.splitlines() if speaks() else ():
-            print(f"vqcnir: error: {line}", file=sys.stderr)
-        sys.exit(USER_ERROR_STATUS)
-    except KeyboardInterrupt:
-        print("vqcnir: interrupted", file=sys.stderr)
-        sys.exit(130)

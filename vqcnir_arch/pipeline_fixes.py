@@ -25,15 +25,15 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils import options as basicsr_options
 
-import vqcnir_arch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
-from vqcnir_arch.training.checkpoints import below, newest_checkpoint, read_checkpoint
 from vqcnir_arch.training.distributed import from_first, init_processes
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.run import TrainingRun
+from vqcnir_arch.training.saved_runs import below, newest_checkpoint, read_checkpoint
+from vqcnir_arch.version import __version__
 from vqcnir_arch.whole_files import remove_leftovers
 
 
@@ -188,7 +188,7 @@ def versions() -> str:
     """Return the versions that results depend on, beside those of BasicSR and torch, which BasicSR logs."""
     matter = ("numpy", "opencv-python", "opencv-python-headless", "pyiqa", "timm")
     installed = {d.name: d.version for d in importlib.metadata.distributions() if d.name in matter}
-    known = {"vqcnir": vqcnir_arch.__version__, "Python": platform.python_version(), **dict(sorted(installed.items()))}
+    known = {"vqcnir": __version__, "Python": platform.python_version(), **dict(sorted(installed.items()))}
     return ", ".join(f"{name} {version}" for name, version in known.items())
 
 

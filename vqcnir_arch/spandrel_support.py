@@ -13,8 +13,8 @@ from spandrel import (
     StateDict,
 )
 
+from vqcnir_arch.archs.loading import detect, load_network, own_networks
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import detect, load_network, own_networks
 from vqcnir_arch.errors import UserError
 
 SEEN_BEFORE = {"VQCNIR": ("FeMaSR",)}

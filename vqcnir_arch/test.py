@@ -2,7 +2,8 @@
 
 import sys
 
-from vqcnir_arch.launch import exit_with_one_line, run
+from vqcnir_arch.cli import exit_with_one_line
+from vqcnir_arch.launch import run
 
 if __name__ == "__main__":
     exit_with_one_line(lambda: run("test", sys.argv[1:]))

@@ -14,12 +14,12 @@ from tqdm import tqdm
 from small_comparison.methods import Item, Method
 from small_comparison.sets import ImageSet
 from vqcnir_arch.data.files import encode_png, read_image, size
+from vqcnir_arch.devices import CPU
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.journal import Journal, Value
 from vqcnir_arch.evaluation.measure import Meter
 from vqcnir_arch.evaluation.pairs import Pair
 from vqcnir_arch.evaluation.protocols import LPIPS, NIQE, Column, Protocol
-from vqcnir_arch.measuring import CPU
 from vqcnir_arch.whole_files import write_file
 
 EIGHT_BIT = {"data_range": 255}

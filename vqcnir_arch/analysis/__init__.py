@@ -10,6 +10,7 @@ from typing import Any
 
 from vqcnir_arch.arguments import not_negative
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.version import __version__
 
 MAX_IMAGES = 20
 
@@ -109,7 +110,7 @@ def load_probes(options: argparse.Namespace) -> tuple[Any, Any]:
         UserError: a file is no checkpoint, or `--prior` is not the prior of this network.
     """
     from vqcnir_arch.analysis.probe import Probe, check_prior
-    from vqcnir_arch.checkpoint import load_network
+    from vqcnir_arch.archs.loading import load_network
 
     def load(path: str, what: str) -> Probe:
         try:
@@ -146,8 +147,6 @@ def describe(options: argparse.Namespace, net: Any, prior: Any) -> dict[str, Any
     """Return what was analysed, and with which versions."""
     import torch
 
-    import vqcnir_arch
-
     probe = net or prior
     return {
         "checkpoint": options.checkpoint,
@@ -158,7 +157,7 @@ def describe(options: argparse.Namespace, net: Any, prior: Any) -> dict[str, Any
         "gt": str(options.gt) if options.gt else None,
         "seed": options.seed,
         "padding": "exact",
-        "versions": {"vqcnir": vqcnir_arch.__version__, "torch": torch.__version__},
+        "versions": {"vqcnir": __version__, "torch": torch.__version__},
     }
 
 

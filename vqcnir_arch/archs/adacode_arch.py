@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder
+from vqcnir_arch.archs.autoencoder import CHANNELS
 from vqcnir_arch.archs.quantizers import Codes, MergedCodes, Quantizer
-from vqcnir_arch.archs.swin import SWIN_DEAD, SWIN_NAMES, generator_channels, lq_options, numbers, swin_options
+from vqcnir_arch.archs.start import freeze_prior, start_from_prior, start_parts
 from vqcnir_arch.archs.swin_autoencoder import SwinAutoencoder, build_stack
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
@@ -68,24 +67,6 @@ class AdaCode(SwinAutoencoder):
 
     prior_type = "AdaCode"
     listed_parts = ("quantizer",)
-    published_names = (
-        *SWIN_NAMES,
-        (r"^weight_predictor\.", "weight_predictor.blocks."),
-        *((rf"^codebooks\.{name}\.", f"codebooks.{k}.") for k, name in enumerate(CATEGORIES)),
-        (r"^codebooks\.(\d+)\.quantizer\.codebook$", r"quantize_group.\1.embedding.weight"),
-        (r"^codebooks\.(\d+)\.(before|after)_quant\.", r"\2_quant_group.\1."),
-        *VQAutoencoder.published_names,
-    )
-    published_required = (
-        "quantize_group.0.embedding.weight",
-        "multiscale_encoder.in_conv.weight",
-        "weight_predictor.blocks.0.swin_blks.0.residual_group.blocks.0.attn.relative_position_bias_table",
-        "weight_predictor.blocks.1.weight",
-        "before_quant_group.0.weight",
-        "after_quant_group.0.weight",
-        "decoder_group.0.block.1.weight",
-    )
-    published_dead = ("contrast_cri.", "conv_semantic.", "vgg_feat_extractor.", *SWIN_DEAD)
 
     def __init__(
         self,
@@ -128,9 +109,9 @@ class AdaCode(SwinAutoencoder):
         self.weight_predictor = nn.Sequential(stack, nn.Conv2d(channels[-1], len(codebook_size), 1), *positive)
         self.size_multiple = self.published_size_multiple = window * 2 ** (len(channels) - 1) // scale
         branches = [f"codebooks.{name}.after_quant" for name in self.codebooks]
-        self.prior_modules = () if self.is_prior else ("generator", "out_conv", *branches)
+        self.frozen_parts = () if self.is_prior else ("generator", "out_conv", *branches)
         self.draw_weights()
-        self.start_from_prior(prior, freeze_prior)
+        self.start(prior, freeze_prior)
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -161,24 +142,21 @@ class AdaCode(SwinAutoencoder):
             options[name] = value[k] if isinstance(value, list) else value
         return options
 
-    def load_prior(self, path: str | list[str]) -> None:
+    def start(self, prior: str | list[str] | None, freeze: bool | None) -> None:
         """Start from stage 2's checkpoint; or, in stage 2, take the codebooks of stage 1's."""
         if not self.is_prior:
-            if not isinstance(path, str):
-                raise UserError(f"prior: stage 3 starts from one checkpoint of stage 2, got {path}")
-            super().load_prior(path)
+            if isinstance(prior, list):
+                raise UserError(f"prior: stage 3 starts from one checkpoint of stage 2, got {prior}")
+            start_from_prior(self, prior, freeze, self.loose_parts())
             return
-        from vqcnir_arch.checkpoint import load_prior_network
+        if prior is not None and (isinstance(prior, str) or len(prior) != len(self.codebooks)):
+            raise UserError(f"prior: stage 2 needs {len(self.codebooks)} checkpoints of stage 1, got {prior}")
+        for path, name in zip(prior or (), self.codebooks, strict=prior is not None):
+            start_parts(self, path, {f"codebooks.{name}.quantizer.codebook": "quantizer.codebook"}, "VQGANPrior")
+        freeze_prior(self)
 
-        if isinstance(path, str) or len(path) != len(self.codebooks):
-            raise UserError(f"prior: stage 2 needs {len(self.codebooks)} checkpoints of stage 1, got {path}")
-        for file, (name, branch) in zip(path, self.codebooks.items(), strict=True):
-            theirs, ours = load_prior_network(file).quantizer.codebook.data, branch.quantizer.codebook.data
-            if theirs.shape != ours.shape:
-                raise UserError(
-                    f"prior '{file}' has a codebook of {list(theirs.shape)}, '{name}' needs {list(ours.shape)}"
-                )
-            ours.copy_(theirs)
+    def prior_parts(self) -> dict[str, str]:
+        return {**super().prior_parts(), "codebooks": "codebooks", "weight_predictor": "weight_predictor"}
 
     def big_blocks(self) -> list[nn.Module]:
         return [*super().big_blocks(), *self.weight_predictor[0]]
@@ -213,21 +191,3 @@ class AdaCode(SwinAutoencoder):
             for k, (branch, chosen) in enumerate(zip(self.codebooks.values(), indices, strict=True))
         )
         return self.out_conv(self.generator(merged)[-1])
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        channels, predictor = generator_channels(shapes), shapes.get("weight_predictor.blocks.1.weight")
-        needed = ("after_quant_group.0.weight", "multiscale_encoder.in_conv.weight")
-        if channels is None or predictor is None or any(name not in shapes for name in needed):
-            return None
-        count = numbers(shapes, "quantize_group.")
-        codebooks = [shapes.get(f"quantize_group.{k}.embedding.weight") for k in range(count)]
-        stack, restoration = swin_options(shapes, "weight_predictor.blocks.0"), lq_options(shapes)
-        if count != predictor[0] or None in codebooks or stack is None:
-            return None
-        return {
-            "stage": 2 if restoration is None else 3,
-            **(restoration or {"scale": 1, "channels": channels, **stack}),
-            "codebook_size": [codebook[0] for codebook in codebooks],
-            "code_dim": codebooks[0][1],
-        }

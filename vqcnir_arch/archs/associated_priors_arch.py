@@ -13,9 +13,9 @@ from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS
 from vqcnir_arch.archs.face_vqgan_prior_arch import FaceVQGANPrior
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Codes
+from vqcnir_arch.archs.start import WHOLE, start_parts
 from vqcnir_arch.registry import ARCH_REGISTRY, register
 
-PUBLISHED = {"hq": "vqvae.", "lq": "vqvae_LQ."}
 FIRST_SCALE = math.log(1 / 0.07)
 
 
@@ -41,8 +41,6 @@ class AssociatedPriors(VQNetwork):
     is_prior = True
     runtime_options = ("padding", "hq_prior", "lq_prior", "train_scale")
     start_options = ("hq_prior", "lq_prior", "train_scale")
-    published_required = ("vqvae.encoder.conv_in.weight", "vqvae_LQ.encoder.conv_in.weight")
-    published_dead = ("loss.", "loss_LQ.")
 
     def __init__(
         self,
@@ -65,10 +63,7 @@ class AssociatedPriors(VQNetwork):
         self.logit_scale = nn.Parameter(torch.tensor(FIRST_SCALE), requires_grad=train_scale)
         self.draw_weights()
         for prior, path in ((self.hq, hq_prior), (self.lq, lq_prior)):
-            if path is not None:
-                from vqcnir_arch.checkpoint import load_into, load_prior_network
-
-                load_into(prior, load_prior_network(path, "FaceVQGANPrior").state_dict(), f"prior '{path}'")
+            start_parts(prior, path, WHOLE, "FaceVQGANPrior")
 
     def compute(self, x: Tensor, lq: Tensor | None = None, return_codes: bool = False) -> Any:
         """Reconstruct clean faces.
@@ -86,17 +81,3 @@ class AssociatedPriors(VQNetwork):
 
     def big_blocks(self) -> list[nn.Module]:
         return [*self.hq.big_blocks(), *self.lq.big_blocks()]
-
-    def published_name(self, name: str) -> str:
-        domain, _, rest = name.partition(".")
-        if domain not in PUBLISHED:
-            return name
-        return PUBLISHED[domain] + self.hq.published_name(rest).removeprefix(PUBLISHED["hq"])
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        clean = {name: shape for name, shape in shapes.items() if not name.startswith(PUBLISHED["lq"])}
-        options = FaceVQGANPrior.published_options(clean) if len(clean) < len(shapes) else None
-        if options is None or options["flavour"] != "daefr":
-            return None
-        return {name: value for name, value in options.items() if name != "flavour"}

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
-from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.archs.quantizers import Codes, Quantizer, find_quantizers
+from vqcnir_arch.archs.quantizers import Codes, Quantizer
 from vqcnir_arch.errors import UserError
 
 CHANNELS = (64, 128, 256, 256)
 """Published channels at f1, f2, f4 and f8."""
-logger = logging.getLogger("basicsr")
 
 
 def check_channels(channels: Sequence[int]) -> Sequence[int]:
@@ -88,36 +84,7 @@ class Generator(nn.ModuleList):
 class VQAutoencoder(VQNetwork):
     """Base of the networks with encoder E, codebook and decoder G: a prior's tensors have the same names in all."""
 
-    published_required = (
-        "quantize_group.0.embedding.weight",
-        "multiscale_encoder.in_conv.weight",
-        "multiscale_encoder.blocks.0.0.weight",
-        "multiscale_encoder.blocks.1.0.weight",
-        "multiscale_encoder.blocks.2.0.weight",
-        "after_quant_group.0.conv.weight",
-    )
-    published_names = (
-        (r"^encoder\.stages\.", "multiscale_encoder.blocks."),
-        (r"^encoder\.", "multiscale_encoder."),
-        (r"^(multiscale_encoder\.blocks\.\d+\.\d+)\.norm1\.", r"\1.conv.0.norm."),
-        (r"^(multiscale_encoder\.blocks\.\d+\.\d+)\.conv1\.", r"\1.conv.2."),
-        (r"^(multiscale_encoder\.blocks\.\d+\.\d+)\.norm2\.", r"\1.conv.3.norm."),
-        (r"^(multiscale_encoder\.blocks\.\d+\.\d+)\.conv2\.", r"\1.conv.5."),
-        (r"^generator\.(\d+)\.0\.1\.", r"decoder_group.\1.block.1."),
-        (r"^generator\.(\d+)\.1\.", r"decoder_group.\1.block.2."),
-        (r"^generator\.(\d+)\.2\.", r"decoder_group.\1.block.3."),
-        (r"^(decoder_group\.\d+\.block\.\d)\.norm1\.", r"\1.conv.0.norm."),
-        (r"^(decoder_group\.\d+\.block\.\d)\.conv1\.", r"\1.conv.2."),
-        (r"^(decoder_group\.\d+\.block\.\d)\.norm2\.", r"\1.conv.3.norm."),
-        (r"^(decoder_group\.\d+\.block\.\d)\.conv2\.", r"\1.conv.5."),
-        (r"^quantizer\.codebook$", "quantize_group.0.embedding.weight"),
-        (r"^before_quant\.", "before_quant_group.0."),
-        (r"^after_quant\.", "after_quant_group.0.conv."),
-        (r"^semantic_head\.", "conv_semantic."),
-    )
-
-    prior_modules: ClassVar[tuple[str, ...]] = ("after_quant", "generator", "out_conv")
-    """Modules that belong to the prior and are frozen with it; the codebook is frozen in any case."""
+    frozen_parts = ("after_quant", "generator", "out_conv")
 
     def build_codec(
         self, channels: list[int], res_blocks: int, norm_groups: int, encoder: Encoder | None = None
@@ -143,41 +110,9 @@ class VQAutoencoder(VQNetwork):
         self.quantizer = quantizer
         self.after_quant = nn.Conv2d(code_dim, channels[-1], 3, padding=1)
 
-    def start_from_prior(self, prior: str | None, freeze_prior: bool | None) -> None:
-        """Load the prior, if one is named, and freeze the codebook and, unless told otherwise, what is the prior's."""
-        if prior is not None:
-            self.load_prior(prior)
-        for quantizer in find_quantizers(self).values():
-            quantizer.codebook.requires_grad_(False)
-        if freeze_prior if freeze_prior is not None else prior is not None:
-            for name in self.prior_modules:
-                self.get_submodule(name).requires_grad_(False)
-
-    def starts_from_prior(self, name: str, tensor: Tensor) -> bool:
-        """Whether our tensor of this name starts from the prior's, given here."""
-        return True
-
-    def load_prior(self, path: str) -> None:
-        """Start E, before-quant, codebook, G, after-quant and output layer from a prior's checkpoint.
-
-        Raises:
-            UserError: the file is not a prior, or one of another size.
-        """
-        from vqcnir_arch.checkpoint import load_prior_network
-
-        prior = load_prior_network(path, self.prior_type)
-        own = self.state_dict()
-        tensors = {n: t for n, t in prior.state_dict().items() if n in own and self.starts_from_prior(n, t)}
-        tensors.pop("_extra_state")
-        clashes = [f"{n} {list(t.shape)} instead of {list(own[n].shape)}" for n, t in tensors.items()
-                   if t.shape != own[n].shape]  # fmt: skip
-        own_options = {n: self.options[n] for n in ("norm_groups", "res_blocks") if n in prior.options}
-        clashes += [f"{n} {prior.options[n]} instead of {v}" for n, v in own_options.items() if v != prior.options[n]]
-        if clashes:
-            raise UserError(f"prior '{path}' has other sizes than this network: {clashes[0]}, {len(clashes)} in all")
-        own.update(tensors)
-        super().load_state_dict(own)
-        logger.info("%s: %d tensors start from the prior %s", type(self).__name__, len(tensors), path)
+    def prior_parts(self) -> dict[str, str]:
+        modules = ("encoder", "before_quant", "after_quant", "generator", "out_conv")
+        return {name: name for name in (*modules, "quantizer.codebook")}
 
     def big_blocks(self) -> list[nn.Module]:
         return [*self.encoder.stages, *self.generator]
@@ -192,17 +127,3 @@ class VQAutoencoder(VQNetwork):
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Decode codes with G alone: [B, h, w] int64 to [B, 3, 8h, 8w] (f8)."""
         return self.out_conv(self.generator(self.after_quant(self.quantizer.lookup(indices)))[-1])
-
-
-def autoencoder_options(shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-    """Read the prior's options off the published tensor names and shapes; None where they are not a prior's at f8."""
-    codebook = shapes.get("quantize_group.0.embedding.weight")
-    first = shapes.get("multiscale_encoder.in_conv.weight")
-    stages = [shapes.get(f"multiscale_encoder.blocks.{i}.0.weight") for i in range(3)]
-    if codebook is None or first is None or None in stages or "after_quant_group.0.conv.weight" not in shapes:
-        return None
-    return {
-        "channels": [first[0], *(stage[0] for stage in stages)],
-        "codebook_size": codebook[0],
-        "code_dim": codebook[1],
-    }

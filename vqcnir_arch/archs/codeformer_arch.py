@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, to_unit
-from vqcnir_arch.archs.face_published import CODE_PREDICTION_NAMES, CODEFORMER_STACKS, codeformer_channels
 from vqcnir_arch.archs.layers import ResidualBlock
+from vqcnir_arch.archs.start import start_from_prior
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
 ADAIN_EPS = 1e-5
@@ -70,22 +70,6 @@ class CodeFormer(FaceAutoencoder):
     """
 
     runtime_options = ("w", "adain", "prior", "freeze_prior")
-    published_stacks = CODEFORMER_STACKS
-    published_names = (
-        *CODE_PREDICTION_NAMES,
-        (r"^quantizer\.codebook$", "quantize.embedding.weight"),
-        (r"\.encode\.skip\.", ".encode.conv_out."),
-        (r"\.encode\.", ".encode_enc."),
-    )
-    published_required = (
-        "position_emb",
-        "feat_emb.weight",
-        "ft_layers.0.norm1.weight",
-        "idx_pred_layer.1.weight",
-        "quantize.embedding.weight",
-        "encoder.blocks.0.weight",
-        "generator.blocks.0.weight",
-    )
 
     def __init__(
         self,
@@ -111,7 +95,7 @@ class CodeFormer(FaceAutoencoder):
         levels = range(1, len(channels) - 1)
         self.fusions = nn.ModuleDict({str(i): ControllableFusion(channels[i], norm_groups) for i in levels})
         self.draw_weights()
-        self.start_from_prior(prior, freeze_prior)
+        start_from_prior(self, prior, freeze_prior)
 
     def compute(
         self,
@@ -156,16 +140,3 @@ class CodeFormer(FaceAutoencoder):
 
     def big_blocks(self) -> list[nn.Module]:
         return [*super().big_blocks(), *self.fusions.values()]
-
-    def published_name(self, name: str) -> str:
-        if not name.startswith("fusions."):
-            return super().published_name(name)
-        _, level, rest = name.split(".", 2)
-        return super().published_name(f"fuse_convs_dict.{self.fixed_size >> int(level)}.{rest}")
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        channels = codeformer_channels(shapes)
-        if channels is None or "position_emb" not in shapes:
-            return None
-        return cls.transformer_options(shapes, channels, shapes["quantize.embedding.weight"])

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.associated_priors_arch import AssociatedPriors
 from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, FaceEncoder, to_unit
 from vqcnir_arch.archs.face_layers import SpatialAttention
-from vqcnir_arch.archs.face_published import CODE_PREDICTION_NAMES, DAEFR_NAMES, DAEFR_STACKS, daefr_channels
 from vqcnir_arch.archs.quantizers import Codes
 from vqcnir_arch.archs.quantizers.nearest_code import nearest_codes
+from vqcnir_arch.archs.start import start_from_prior, start_parts
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
 FUSION_HEADS = 8
@@ -45,39 +44,6 @@ class DAEFR(FaceAutoencoder):
 
     runtime_options = ("prior", "freeze_prior", "hq_prior", "lq_prior")
     start_options = ("prior", "freeze_prior", "hq_prior", "lq_prior")
-    prior_parts: ClassVar[dict[str, str]] = {
-        "fixed_encoder": "encoder",
-        "fixed_before_quant": "before_quant",
-        "after_quant": "after_quant",
-        "generator": "generator",
-    }
-    published_stacks: ClassVar[dict[str, str]] = {
-        **DAEFR_STACKS,
-        "hq_encoder": "vqvae.HQ_encoder",
-        "fixed_encoder": "vqvae.Fixed_encoder",
-    }
-    published_names = (
-        *CODE_PREDICTION_NAMES,
-        *DAEFR_NAMES,
-        (r"^hq_before_quant\.", "vqvae.HQ_quant_conv."),
-        (r"^fixed_before_quant\.", "vqvae.Fixed_quant_conv."),
-        (r"^quantizer\.codebook$", "vqvae.Fixed_quantize.embedding.weight"),
-        (r"^hq_codebook$", "vqvae.HQ_quantize.embedding.weight"),
-        (r"^lq_codebook$", "vqvae.LQ_quantize.embedding.weight"),
-        (r"^fusion\.norm\.", "cross_attention.norm1."),
-        (r"^fusion\.query_norm\.", "cross_attention.norm2."),
-        (r"^fusion\.project\.", "cross_attention.proj_out."),
-        (r"^fusion\.([qkv])\w+\.", r"cross_attention.\1."),
-    )
-    published_required = (
-        "position_emb",
-        "feat_emb.weight",
-        "idx_pred_layer.1.weight",
-        "cross_attention.q.weight",
-        "vqvae.Fixed_quantize.embedding.weight",
-        "vqvae.encoder.conv_in.weight",
-        "vqvae.post_quant_conv.weight",
-    )
 
     def __init__(
         self,
@@ -107,17 +73,15 @@ class DAEFR(FaceAutoencoder):
         for name in ("hq_codebook", "lq_codebook"):
             self.register_parameter(name, nn.Parameter(built.codebook.detach().clone(), requires_grad=False))
 
-        self.start_from_prior(prior, freeze_prior)
-        self.start_from_association(hq_prior, "hq", {"hq_encoder": "encoder", "hq_before_quant": "before_quant"})
-        self.start_from_association(lq_prior, "lq", {"encoder": "encoder", "before_quant": "before_quant"})
+        start_from_prior(self, prior, freeze_prior)
+        for domain, path, ours in (("hq", hq_prior, "hq_"), ("lq", lq_prior, "")):
+            parts = {f"{ours}encoder": "encoder", f"{ours}before_quant": "before_quant"}
+            parts[f"{domain}_codebook"] = "quantizer.codebook"
+            start_parts(self, path, parts, self.prior_type, member=domain)
 
-    def start_from_association(self, path: str | None, domain: str, parts: dict[str, str]) -> None:
-        """Start one encoder and its codebook from an associated prior; None starts from scratch."""
-        if path is None:
-            return
-        prior = load_associated_prior(path, domain)
-        self.start_parts(prior, path, parts)
-        self.get_parameter(f"{domain}_codebook").data.copy_(prior.quantizer.codebook)
+    def prior_parts(self) -> dict[str, str]:
+        fixed = {"fixed_encoder": "encoder", "fixed_before_quant": "before_quant"}
+        return {**fixed, **{name: name for name in ("quantizer.codebook", "after_quant", "generator")}}
 
     def code_parts(self) -> list[nn.Module]:
         return [*super().code_parts(), self.hq_encoder, self.hq_before_quant, self.fusion]
@@ -135,22 +99,3 @@ class DAEFR(FaceAutoencoder):
     def target_codes(self, gt: Tensor) -> Codes:
         """Return the clean prior's codes of ground truths, [B, 3, image_size, image_size] in [0, 1]."""
         return nearest_codes(self.fixed_before_quant(self.fixed_encoder(gt * 2 - 1)), self.quantizer)
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        channels, codebook = daefr_channels(shapes), shapes.get("vqvae.Fixed_quantize.embedding.weight")
-        if channels is None or codebook is None or "cross_attention.q.weight" not in shapes:
-            return None
-        return cls.transformer_options(shapes, channels, codebook)
-
-
-def load_associated_prior(path: str, domain: str) -> FaceAutoencoder:
-    """Load a `FaceVQGANPrior`, or one of two `AssociatedPriors`, ours or published: `domain` is `hq` or `lq`.
-
-    Raises:
-        UserError: the file is missing, broken, or holds something else.
-    """
-    from vqcnir_arch.checkpoint import load_network, load_prior_network
-
-    net = load_network(path)
-    return getattr(net, domain) if isinstance(net, AssociatedPriors) else load_prior_network(path, "FaceVQGANPrior")

@@ -1,17 +1,13 @@
-"""The parts that the face networks share: encoder, generator, and how a prior starts them."""
+"""The parts that the face networks share: encoder and generator."""
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.face_layers import Downsample, SpatialAttention
-from vqcnir_arch.archs.face_published import CODEFORMER_LEAVES, DAEFR_LEAVES, DAEFR_PARTS
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample, group_norm
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Quantizer
@@ -22,8 +18,6 @@ FACE_CHANNELS = (64, 128, 128, 256, 256, 512)
 FLAVOURS = ("codeformer", "daefr")
 ENCODER_BLOCKS = 2
 GENERATOR_BLOCKS = {"codeformer": 2, "daefr": 3}
-
-logger = logging.getLogger("basicsr")
 
 
 def attention(channels: int, norm_groups: int, flavour: str) -> SpatialAttention:
@@ -129,11 +123,7 @@ class FaceAutoencoder(VQNetwork):
     prior_type = "FaceVQGANPrior"
     default_quantizer = "CodePrediction"
     decodes_on_demand = True
-    prior_parts: ClassVar[dict[str, str]] = {"encoder": "encoder", "generator": "generator"}
-    """Our name of each module that a prior starts: the prior's."""
-    published_stacks: dict[str, str]
-    """Our name of each encoder or generator: the published one."""
-
+    frozen_parts = ("after_quant", "generator")
     flavour: str
 
     def build_autoencoder(
@@ -154,37 +144,6 @@ class FaceAutoencoder(VQNetwork):
         self.after_quant = nn.Conv2d(code_dim, code_dim, 1) if has_convs else nn.Identity()
         self.generator = FaceGenerator(channels, code_dim, norm_groups, flavour)
 
-    def start_from_prior(self, path: str | None, freeze: bool | None) -> None:
-        """Load the prior's parts from its checkpoint, and freeze what is to be frozen.
-
-        Args:
-            path: checkpoint of a `FaceVQGANPrior` of this flavour, ours or published; None starts from scratch.
-            freeze: freeze after-quant and G too; None: whether there is a prior. The codebook is frozen in any case.
-
-        Raises:
-            UserError: the file is not a prior, or one of another flavour or size.
-        """
-        if path is not None:
-            from vqcnir_arch.checkpoint import load_prior_network
-
-            prior = load_prior_network(path, self.prior_type)
-            self.start_parts(prior, path, self.prior_parts)
-            self.quantizer.codebook.data.copy_(prior.quantizer.codebook)
-        self.quantizer.codebook.requires_grad_(False)
-        if freeze if freeze is not None else path is not None:
-            self.after_quant.requires_grad_(False)
-            self.generator.requires_grad_(False)
-
-    def start_parts(self, prior: VQNetwork, path: str, parts: dict[str, str]) -> None:
-        """Copy the tensors of a prior's parts; `parts` maps our names to the prior's."""
-        own = {**self.options, "flavour": self.flavour, "padding": prior.padding}
-        clashes = [f"{n} {v} instead of {own[n]}" for n, v in prior.options.items() if own[n] != v]
-        if clashes:
-            raise UserError(f"prior '{path}' has other options than this network: {', '.join(clashes)}")
-        for mine, source in parts.items():
-            self.get_submodule(mine).load_state_dict(prior.get_submodule(source).state_dict())
-        logger.info("%s: %s start from the prior %s", type(self).__name__, ", ".join(parts), path)
-
     @classmethod
     def quantizer_block(cls, options: dict[str, Any]) -> dict[str, Any]:
         quantizer = super().quantizer_block(options)
@@ -194,24 +153,15 @@ class FaceAutoencoder(VQNetwork):
                 quantizer.setdefault("tokens", (options["image_size"] >> (len(options["channels"]) - 1)) ** 2)
         return quantizer
 
-    @staticmethod
-    def transformer_options(shapes: dict[str, torch.Size], channels: list[int], codebook: torch.Size) -> dict[str, Any]:
-        """Read the options of a restoration network off its published shapes, E's channels and codebook being known."""
-        depth = len({name.split(".")[1] for name in shapes if name.startswith("ft_layers.")})
-        return {
-            "channels": channels,
-            "codebook_size": codebook[0],
-            "code_dim": codebook[1],
-            "image_size": round(shapes["position_emb"][0] ** 0.5) << (len(channels) - 1),
-            "quantizer": {"type": "CodePrediction", "attention": "CodeFormer", "depth": depth},
-        }
-
     def decode_indices(self, indices: Tensor) -> Tensor:
         """Decode codes with G alone: [B, h, w] int64 to [B, 3, 32h, 32w] (f32), nominal range [0, 1]."""
         return to_unit(self.generator(self.after_quant(self.quantizer.lookup(indices))))
 
     def prior_options(self) -> dict[str, Any]:
         return {**super().prior_options(), "flavour": self.flavour}
+
+    def prior_parts(self) -> dict[str, str]:
+        return {name: name for name in ("encoder", "generator", "quantizer.codebook")}
 
     def adaptive_layer(self) -> nn.Conv2d:
         return self.generator.conv_out
@@ -220,26 +170,8 @@ class FaceAutoencoder(VQNetwork):
         return [self.encoder, self.before_quant, self.quantizer]
 
     def big_blocks(self) -> list[nn.Module]:
-        stacks = [self.get_submodule(name) for name in self.published_stacks]
+        stacks = [part for part in self.children() if isinstance(part, FaceStack)]
         return [part for stack in stacks for name, part in stack.named_children() if "_block" in name]
-
-    def published_name(self, name: str) -> str:
-        found = re.match(r"(\w+)\.(\w+)\.(.+)$", name)
-        if found is None or found[1] not in self.published_stacks:
-            return super().published_name(name)
-        stack, part, leaf = found.groups()
-        renames = CODEFORMER_LEAVES if self.flavour == "codeformer" else DAEFR_LEAVES
-        for pattern, replacement in renames:
-            leaf = re.sub(pattern, replacement, leaf)
-        if part.endswith(("_down", "_up")):
-            leaf = f"conv.{leaf.removeprefix('1.')}"
-        if self.flavour == "codeformer":
-            part = f"blocks.{list(self.get_submodule(stack)._modules).index(part)}"
-        else:
-            for pattern, replacement in DAEFR_PARTS:
-                part = re.sub(pattern, replacement, part)
-            part = part.replace("level", "up." if stack == "generator" else "down.")
-        return f"{self.published_stacks[stack]}.{part}.{leaf}"
 
 
 def to_unit(x: Tensor) -> Tensor:

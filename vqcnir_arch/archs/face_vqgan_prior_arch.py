@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, to_unit
-from vqcnir_arch.archs.face_published import (
-    CODEFORMER_STACKS,
-    DAEFR_NAMES,
-    DAEFR_STACKS,
-    codeformer_channels,
-    daefr_channels,
-)
 from vqcnir_arch.archs.quantizers import Codes, NearestCode
 from vqcnir_arch.registry import ARCH_REGISTRY, register
 
@@ -40,13 +32,6 @@ class FaceVQGANPrior(FaceAutoencoder):
     """
 
     is_prior = True
-    published_required = (
-        "quantize.embedding.weight",
-        "encoder.blocks.0.weight",
-        "encoder.blocks.1.conv1.weight",
-        "generator.blocks.0.weight",
-    )
-    published_dead = ("loss.",)
 
     def __init__(
         self,
@@ -62,12 +47,6 @@ class FaceVQGANPrior(FaceAutoencoder):
         self.remember_options(locals())
         self.build_autoencoder(channels, NearestCode(codebook_size, code_dim), norm_groups, flavour)
         self.draw_weights()
-        if flavour == "codeformer":
-            self.published_stacks = CODEFORMER_STACKS
-            self.published_names = ((r"^quantizer\.codebook$", "quantize.embedding.weight"),)
-        else:
-            self.published_stacks = DAEFR_STACKS
-            self.published_names = (*DAEFR_NAMES, (r"^quantizer\.codebook$", "vqvae.quantize.embedding.weight"))
 
     def encode(self, x: Tensor) -> Codes:
         """Quantise the features of [B, 3, H, W] images in [0, 1] whose size fits `size_multiple`."""
@@ -78,20 +57,3 @@ class FaceVQGANPrior(FaceAutoencoder):
         codes = self.encode(x)
         image = to_unit(self.generator(self.after_quant(codes.output))) if decode else None
         return (image, codes) if return_codes or not decode else image
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        if any(name.startswith(RESTORATION) for name in shapes):
-            return None
-        for flavour, channels, codebook in (
-            ("codeformer", codeformer_channels(shapes), shapes.get("quantize.embedding.weight")),
-            ("daefr", daefr_channels(shapes), shapes.get("vqvae.quantize.embedding.weight")),
-        ):
-            if channels and codebook:
-                sizes = {"codebook_size": codebook[0], "code_dim": codebook[1]}
-                return {"flavour": flavour, "channels": channels, **sizes}
-        return None
-
-
-RESTORATION = ("position_emb", "vqvae_LQ.")
-"""What only later stages have: the transformer, and the second prior in DAEFR's association file."""

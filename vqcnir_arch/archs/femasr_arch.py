@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder
+from vqcnir_arch.archs.autoencoder import CHANNELS
 from vqcnir_arch.archs.quantizers import Codes
-from vqcnir_arch.archs.swin import SWIN_DEAD, SWIN_NAMES, lq_options
+from vqcnir_arch.archs.start import start_from_prior
 from vqcnir_arch.archs.swin_autoencoder import SwinAutoencoder
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
@@ -43,18 +42,6 @@ class FeMaSR(SwinAutoencoder):
     Source: FeMaSR (ACM MM 2022); SinCA section 6.1 for the continuous quantizers.
     """
 
-    published_names = (*SWIN_NAMES, *VQAutoencoder.published_names)
-    published_required = (
-        "quantize_group.0.embedding.weight",
-        "multiscale_encoder.in_conv.weight",
-        "multiscale_encoder.blocks.*.swin_blks.0.residual_group.blocks.0.attn.relative_position_bias_table",
-        "multiscale_encoder.blocks.*.swin_blks.0.conv.weight",
-        "before_quant_group.0.weight",
-        "after_quant_group.0.conv.weight",
-        "decoder_group.0.block.1.weight",
-    )
-    published_dead = ("conv_semantic.", "vgg_feat_extractor.", *SWIN_DEAD)
-
     def __init__(
         self,
         scale: int = 4,
@@ -83,7 +70,7 @@ class FeMaSR(SwinAutoencoder):
         self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups, encoder)
         self.size_multiple = self.published_size_multiple = window * 2**encoder.halvings
         self.draw_weights()
-        self.start_from_prior(prior, freeze_prior)
+        start_from_prior(self, prior, freeze_prior, self.loose_parts())
 
     def encode(self, x: Tensor) -> Codes:
         return self.quantizer(self.before_quant(self.encoder(x, ups=False)[0]))
@@ -94,11 +81,3 @@ class FeMaSR(SwinAutoencoder):
         codes = self.quantizer(self.before_quant(feature))
         image = self.out_conv(self.generator(self.after_quant(codes.output), skips)[-1])
         return (image, codes) if return_codes else image
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        options = lq_options(shapes)
-        codebook = shapes.get("quantize_group.0.embedding.weight")
-        if options is None or codebook is None or "after_quant_group.0.conv.weight" not in shapes:
-            return None
-        return {**options, "codebook_size": codebook[0], "code_dim": codebook[1]}

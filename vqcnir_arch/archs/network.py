@@ -5,50 +5,26 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
-import logging
-import re
 import zlib
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.cpu import fast_layout
+from vqcnir_arch.archs.extra_state import EXTRA_STATE, decode_options, encode_options
 from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
+from vqcnir_arch.archs.published.layout import rename_published
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, lookup, with_defaults
-
-EXTRA_STATE = "_extra_state"
-logger = logging.getLogger("basicsr")
-
-
-def encode_options(arch: str, options: dict[str, Any]) -> Tensor:
-    """Pack an arch name and its constructor's options into a uint8 tensor of JSON.
-
-    A tensor survives BasicSR's save (which calls `.cpu()` on every value) and strict load. A buffer would not do:
-    DDP broadcasts buffers.
-    """
-    text = json.dumps({"arch": arch, "options": options}, sort_keys=True)
-    return torch.tensor(list(text.encode()), dtype=torch.uint8)
-
-
-def decode_options(packed: Tensor) -> tuple[str, dict[str, Any]]:
-    """Undo `encode_options`: return the arch name and its options."""
-    try:
-        content = json.loads(bytes(packed.tolist()).decode())
-        return content["arch"], dict(content["options"])
-    except (ValueError, TypeError, LookupError) as error:
-        raise UserError(f"its '{EXTRA_STATE}' is not what this library writes: {error}") from error
 
 
 class VQNetwork(nn.Module):
     """Base of the networks: RGB in, RGB out, NCHW, float, nominal range [0, 1], any height and width.
 
     A subclass calls `remember_options(locals())` in its constructor, `draw_weights()` when all its layers are there and
-    before it loads any, computes in `compute` and, where published checkpoints exist for it, fills in the four class
-    attributes below.
+    before it loads any, and computes in `compute`. How its published files look, `archs/published/` says.
     """
 
     scale: ClassVar[int] = 1
@@ -56,6 +32,8 @@ class VQNetwork(nn.Module):
     """Whether it learns the codebook (stage I) instead of using it."""
     prior_type: ClassVar[str] = "VQGANPrior"
     """Network that `prior` must hold."""
+    frozen_parts: tuple[str, ...] = ()
+    """Modules that are frozen with the prior; codebooks are frozen in any case."""
     default_quantizer: ClassVar[str] = "NearestCode"
     """Type of the `quantizer` block that names none."""
     decodes_on_demand: ClassVar[bool] = False
@@ -69,12 +47,6 @@ class VQNetwork(nn.Module):
     """Options that say nothing about the tensors: two networks that differ only here load each other's checkpoints."""
     start_options: ClassVar[tuple[str, ...]] = ("prior", "freeze_prior")
     """Options that say where training starts and what it trains; no checkpoint carries them."""
-    published_names: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """(regular expression, replacement) pairs that turn one of our tensor names into the published one, in order."""
-    published_required: ClassVar[tuple[str, ...]] = ()
-    """Published tensors from which `published_options` reads the options; `*` stands for anything."""
-    published_dead: ClassVar[tuple[str, ...]] = ()
-    """Beginnings of the names of published tensors that the network does not use; `*` stands for anything."""
     listed_parts: ClassVar[tuple[str, ...]] = ()
     """Blocks whose options may be lists: one value per level, or per codebook."""
 
@@ -177,6 +149,10 @@ class VQNetwork(nn.Module):
         known = inspect.signature(lookup(ARCH_REGISTRY, self.prior_type)).parameters
         return {name: value for name, value in self.options.items() if name in known}
 
+    def prior_parts(self) -> dict[str, str]:
+        """Return our name of each module or tensor that starts from the prior: the prior's name."""
+        return {}
+
     def adaptive_layer(self) -> nn.Conv2d:
         """Return the layer at which `train: adaptive_gan_weight` compares gradients: the one that makes the image."""
         return self.out_conv
@@ -190,17 +166,6 @@ class VQNetwork(nn.Module):
         return []
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        """Return the options of the published network whose tensors have these names and shapes, or None."""
-        return None
-
-    def published_name(self, name: str) -> str:
-        """Return the published name of one of our tensors."""
-        for pattern, replacement in self.published_names:
-            name = re.sub(pattern, replacement, name)
-        return name
 
     def get_extra_state(self) -> Tensor:
         return encode_options(type(self).__name__, self.options)
@@ -232,17 +197,7 @@ class VQNetwork(nn.Module):
             )
             return
         state_dict[prefix + EXTRA_STATE] = self.get_extra_state()
-        for name in list(self.state_dict()):
-            published = prefix + self.published_name(name)
-            if published in state_dict:
-                state_dict[prefix + name] = state_dict.pop(published)
-        own = {prefix + name for name in self.state_dict()}
-        for dead in self.published_dead:
-            names = [n for n in state_dict if fnmatchcase(n, f"{prefix}{dead}*") and n not in own]
-            for name in names:
-                del state_dict[name]
-            if names:
-                logger.info("%s: dropped %d unused tensors '%s*'", type(self).__name__, len(names), dead)
+        rename_published(self, state_dict, prefix)
 
     def _differing_options(self, packed: Tensor) -> list[str]:
         arch, options = decode_options(packed)

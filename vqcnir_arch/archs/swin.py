@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.autoencoder import Encoder
@@ -14,17 +12,6 @@ from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ENHANCER_REGISTRY, register
-
-SWIN_NAMES = (
-    (r"^(encoder\.stages|weight_predictor)(\.\d+)\.(\d+)\.conv\.", r"\1\2.swin_blks.\3.conv."),
-    (
-        r"^(encoder\.stages|weight_predictor)(\.\d+)\.(\d+)\.blocks\.(\d+)\.block\.",
-        r"\1\2.swin_blks.\3.residual_group.blocks.\4.",
-    ),
-)
-"""Our names of a stack's tensors and the published ones, see `VQNetwork.published_names`."""
-SWIN_DEAD = ("*.swin_blks.*.attn_mask", "*.swin_blks.*.relative_position_index")
-"""Published tensors that follow from the size of the window and of the image."""
 
 
 @register(ENHANCER_REGISTRY)
@@ -139,49 +126,3 @@ class SwinEncoder(Encoder):
             if i >= self.halvings:
                 features.append(x)
         return features
-
-
-def swin_options(shapes: dict[str, torch.Size], stack: str) -> dict[str, Any] | None:
-    """Read a stack's options off the published tensors whose names begin with `stack`; None where it is another's."""
-    table = shapes.get(f"{stack}.swin_blks.0.residual_group.blocks.0.attn.relative_position_bias_table")
-    if table is None or len(table) != 2:
-        return None
-    groups = numbers(shapes, f"{stack}.swin_blks.")
-    depth = numbers(shapes, f"{stack}.swin_blks.0.residual_group.blocks.")
-    entries, heads = table
-    window = (round(entries**0.5) + 1) // 2  # the table has (2·window - 1)² entries
-    return {"swin_groups": groups, "swin_depth": depth, "swin_heads": heads, "window": window}
-
-
-def lq_options(shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-    """Read channels, scale, stack and fusion off the published tensors of a network with a `SwinEncoder`, or None."""
-    stacks = {name.split(".swin_blks.")[0] for name in shapes if name.startswith("multiscale_encoder.blocks.")
-              and ".swin_blks." in name}  # fmt: skip
-    channels = generator_channels(shapes)
-    if len(stacks) != 1 or channels is None:
-        return None
-    (stack,) = stacks
-    halvings = int(stack.rsplit(".", 1)[1])
-    options = swin_options(shapes, stack)
-    if options is None or "multiscale_encoder.in_conv.weight" not in shapes:
-        return None
-    stages = numbers(shapes, "multiscale_encoder.blocks.")
-    return {
-        "channels": channels,
-        "scale": 2 ** (len(channels) - 1 - halvings),
-        **options,
-        "feature_fusion": stages > halvings + 1,
-    }
-
-
-def generator_channels(shapes: dict[str, torch.Size]) -> list[int] | None:
-    """Read the prior's channels off the published generator, full size first; None where there is none."""
-    convs = [shapes.get(f"decoder_group.{i}.block.1.weight") for i in range(numbers(shapes, "decoder_group."))]
-    if not convs or None in convs:
-        return None
-    return [conv[0] for conv in reversed(convs)] + [convs[0][1]]
-
-
-def numbers(names: Iterable[str], beginning: str) -> int:
-    """Count the different numbers that follow `beginning` in names."""
-    return len({name.removeprefix(beginning).split(".")[0] for name in names if name.startswith(beginning)})

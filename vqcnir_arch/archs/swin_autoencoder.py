@@ -1,11 +1,11 @@
-"""What FeMaSR and AdaCode share: a Swin encoder in the place of the prior's, and how they start from the prior."""
+"""What FeMaSR and AdaCode share: a Swin encoder in the place of the prior's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from vqcnir_arch.archs.autoencoder import VQAutoencoder
 from vqcnir_arch.archs.swin import SwinEncoder, SwinStack
@@ -30,10 +30,15 @@ class SwinAutoencoder(VQAutoencoder):
             channels, self.scale, stack, options["res_blocks"], options["norm_groups"], self.feature_fusion
         )
 
-    def starts_from_prior(self, name: str, tensor: Tensor) -> bool:
-        if self.scale == 1 or not name.startswith("encoder."):
-            return True
-        return self.options["prior_encoder"] == "published" and tensor.shape == self.get_parameter(name).shape
+    def prior_parts(self) -> dict[str, str]:
+        parts = super().prior_parts()
+        if self.scale > 1 and self.options["prior_encoder"] == "none":
+            del parts["encoder"]
+        return parts
+
+    def loose_parts(self) -> tuple[str, ...]:
+        """Return the parts of which those tensors alone start from the prior whose sizes happen to be the same."""
+        return ("encoder",) if self.scale > 1 else ()
 
     def big_blocks(self) -> list[nn.Module]:
         stages = [*self.encoder.stages, *self.generator]

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
-from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options, check_channels
+from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, check_channels
 from vqcnir_arch.archs.cpu import fast_layout
 from vqcnir_arch.archs.illumination import IlluminationCurve
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
+from vqcnir_arch.archs.start import start_from_curve, start_from_prior
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import (
     ARCH_REGISTRY,
@@ -134,33 +135,6 @@ class VQCNIR(VQAutoencoder):
     Source: VQCNIR (AAAI 2024) sections 3.1-3.4.
     """
 
-    published_names = (
-        (r"^enhancer\.(\d+)\.", r"multiscale_encoder.blocks.3.blks.\1."),
-        (r"(\.blks\.\d+)\.expand1\.", r"\1.conv1."),
-        (r"(\.blks\.\d+)\.depthwise\.", r"\1.conv2."),
-        (r"(\.blks\.\d+)\.project1\.", r"\1.conv3."),
-        (r"(\.blks\.\d+)\.channel\.", r"\1.sca2.1."),
-        (r"(\.blks\.\d+)\.large_kernel\.local\.", r"\1.sca1.conv0."),
-        (r"(\.blks\.\d+)\.large_kernel\.dilated\.", r"\1.sca1.conv_spatial."),
-        (r"(\.blks\.\d+)\.large_kernel\.project\.", r"\1.sca1.conv1."),
-        (r"(\.blks\.\d+)\.expand2\.", r"\1.conv4."),
-        (r"(\.blks\.\d+)\.ima\.curve\.(\d+)\.", r"\1.IMAC.predictA\2."),
-        (r"(\.blks\.\d+)\.ima\.conv\.(\d+)\.", r"\1.IMAC.conv\2."),
-        (r"(\.blks\.\d+)\.project2\.", r"\1.conv5."),
-        (r"^decoder\.fusions\.f(\d+)\.attention\.", r"main_decode.attn.Level_\1."),
-        (r"(\.attn\.Level_\d+)\.query\.", r"\1.d_proj1."),
-        (r"(\.attn\.Level_\d+)\.key\.", r"\1.g_proj1."),
-        (r"(\.attn\.Level_\d+)\.value_d\.", r"\1.d_proj2."),
-        (r"(\.attn\.Level_\d+)\.value_g\.", r"\1.g_proj2."),
-        (r"^decoder\.fusions\.f(\d+)\.warp\.estimate\.", r"main_decode.align_func_dict.Level_\1.offset_conv1."),
-        (r"^decoder\.fusions\.f(\d+)\.warp\.merge\.", r"main_decode.align_func_dict.Level_\1.offset_conv2."),
-        (r"^decoder\.fusions\.f(\d+)\.warp\.deform\.", r"main_decode.align_func_dict.Level_\1.dcn."),
-        (r"^decoder\.upsamples\.f(\d+)\.", r"main_decode.pre_upsample_dict.Level_\1."),
-        (r"^decoder\.blocks\.f(\d+)\.skip\.", r"main_decode.decoder_dict.Level_\1.residual_func."),
-        (r"^decoder\.blocks\.f(\d+)\.", r"main_decode.decoder_dict.Level_\1."),
-        *VQAutoencoder.published_names,
-    )
-    published_dead = ("conv_semantic.", "vgg_feat_extractor.")
     listed_parts = ("fusion",)
     start_options = (*VQAutoencoder.start_options, "curve")
     runtime_options = (*VQAutoencoder.runtime_options, "curve")
@@ -195,9 +169,8 @@ class VQCNIR(VQAutoencoder):
         self.illumination = IlluminationCurve(**illumination) if illumination is not None else None
         self.residual_conv = nn.Conv2d(channels[0], 3, 3, padding=1) if residual else None
         self.draw_weights()
-        self.start_from_prior(prior, freeze_prior)
-        if curve is not None:
-            self.start_from_curve(curve)
+        start_from_prior(self, prior, freeze_prior)
+        start_from_curve(self, curve)
         if self.illumination is not None and self.illumination.full_lift and not residual:
             raise UserError("illumination: full_lift needs `residual: true`, it says how much of the residual is added")
         if residual:
@@ -235,20 +208,6 @@ class VQCNIR(VQAutoencoder):
     def code_parts(self) -> list[nn.Module]:
         return [*super().code_parts(), self.enhancer]
 
-    def start_from_curve(self, path: str) -> None:
-        """Load and freeze the illumination curve.
-
-        Raises:
-            UserError: the network has none, or the file holds something else.
-        """
-        if self.illumination is None:
-            raise UserError("curve names a checkpoint, but this network has no `illumination`")
-        from vqcnir_arch.checkpoint import load_into
-        from vqcnir_arch.tensor_files import read_state_dict
-
-        load_into(self.illumination, read_state_dict(path), f"curve '{path}'")
-        self.illumination.requires_grad_(False)
-
     def uses_guide(self, level: str) -> bool:
         """Whether G's features of a level, or of a finer one, are wanted."""
         finer = self.decoder.levels[self.decoder.levels.index(level) :]
@@ -279,21 +238,3 @@ class VQCNIR(VQAutoencoder):
         else:
             image = self.out_conv(guides[-1] + restored)
         return (image, codes) if return_codes else image
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        options = autoencoder_options(shapes)
-        beginning = "multiscale_encoder.blocks.3.blks."
-        blocks = {name.split(".")[4] for name in shapes if name.startswith(beginning)}
-        if options is None or not blocks:
-            return None
-        first = f"{beginning}0.IMAC."
-        splits = sum(1 for name in shapes if name.startswith(first + "conv") and name.endswith(".weight"))
-        heads = [shapes[f"main_decode.attn.Level_{level}.scale"][0] for level in (8, 4, 2, 1)]
-        offsets = shapes["main_decode.align_func_dict.Level_8.dcn.conv_offset.weight"][0]
-        curve_order = shapes[first + "predictA0.4.weight"][0]
-        return {
-            **options,
-            "enhancer": {"type": "AIEM", "depth": len(blocks), "splits": splits, "curve_order": curve_order},
-            "fusion": {"type": "DBCA", "heads": heads, "offset_groups": offsets // 27},
-        }

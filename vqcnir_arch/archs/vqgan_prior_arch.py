@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, autoencoder_options
+from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder
 from vqcnir_arch.archs.quantizers import NearestCode
 from vqcnir_arch.registry import ARCH_REGISTRY, register
 
@@ -33,7 +32,6 @@ class VQGANPrior(VQAutoencoder):
     """
 
     is_prior = True
-    published_dead = ("main_decode.", "conv_semantic.", "vgg_feat_extractor.")
 
     def __init__(
         self,
@@ -60,12 +58,3 @@ class VQGANPrior(VQAutoencoder):
             codes = codes._replace(semantic=self.semantic_head(codes.output))
         image = self.out_conv(self.generator(self.after_quant(codes.output))[-1]) if decode else None
         return (image, codes) if return_codes or not decode else image
-
-    @classmethod
-    def published_options(cls, shapes: dict[str, torch.Size]) -> dict[str, Any] | None:
-        options = autoencoder_options(shapes)
-        if options is None or "quantize_group.1.embedding.weight" in shapes:
-            return None
-        if any(name.startswith("multiscale_encoder.blocks.3.") for name in shapes):
-            return None  # a restoration network: AIEM (VQCNIR) or Swin (FeMaSR)
-        return options

@@ -20,8 +20,8 @@ from vqcnir_arch.archs import DeformConv2d, find_quantizers
 from vqcnir_arch.arguments import positive, sides
 from vqcnir_arch.bench import measure
 from vqcnir_arch.bench.subjects import PEERS, Case, Unavailable, build_network, work_of
+from vqcnir_arch.devices import PRECISIONS, choose_device
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.inference import PRECISIONS, choose_device
 from vqcnir_arch.whole_files import whole_file
 
 COLUMNS = ("network", "size", "precision", "time", "times as fast", "images/s", "peak memory", "GMAC/s", "of matmul",

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
 from vqcnir_arch.bench.subjects import Case, build_network, work_of
+from vqcnir_arch.devices import PRECISIONS, precision_of, seconds
+from vqcnir_arch.devices import peak_memory as process_peak
 from vqcnir_arch.inspection.cost import multiply_adds
-from vqcnir_arch.measuring import peak_memory as process_peak
-from vqcnir_arch.measuring import seconds
-from vqcnir_arch.restoration.inference import PRECISIONS, precision_of
 
 MATMUL_SIZE = {"cpu": 1536, "cuda": 8192}
 """Of the square matrices whose product is the machine's peak; large enough that a larger one is not faster."""

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from vqcnir_arch import packaged
 from vqcnir_arch.archs import AssociatedPriors, DeformConv2d, find_quantizers
-from vqcnir_arch.archs.autoencoder import VQAutoencoder
 from vqcnir_arch.archs.cpu import plain_operators
-from vqcnir_arch.archs.face_autoencoder import FaceAutoencoder
+from vqcnir_arch.archs.loading import load_network, own_networks
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import load_network, own_networks
+from vqcnir_arch.archs.start import freeze_prior
+from vqcnir_arch.devices import precision_of
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.restoration.inference import precision_of
 
 NAFNET = {"width": 64, "enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1] * 4}
 PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -95,8 +94,8 @@ def build_network(name: str, device: torch.device) -> nn.Module:
         net = load_network(name)
     else:
         raise UserError(f"there is no network '{name}'{nearest(name, [*own, *PEERS, *packaged.NAMES])}")
-    if isinstance(net, VQAutoencoder | FaceAutoencoder) and not net.is_prior:
-        net.start_from_prior(None, True)  # frozen as in the stages that start from a prior
+    if isinstance(net, VQNetwork) and not net.is_prior:
+        freeze_prior(net)  # as in the stages that start from a prior
     return net.to(device).eval()
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.tensor_files import load_file
 from vqcnir_arch.whole_files import make_folder, whole_file
 
 
@@ -26,8 +27,6 @@ def read_codes(path: str, names: Sequence[str]) -> dict[str, Tensor]:
     Raises:
         UserError: the file is missing, of another kind, or lacks an image.
     """
-    from vqcnir_arch.tensor_files import load_file
-
     content: Any = load_file(path, "codes")
     if not isinstance(content, dict) or "vqcnir_codes" not in content:
         raise UserError(f"codes '{path}' is not a file of `vqcnir data codes`")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vqcnir_arch.data.recipes import find_recipe
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.version import __version__
 from vqcnir_arch.whole_files import write_file
 
 NAME = "manifest.jsonl"
@@ -31,9 +32,7 @@ class Plan(BaseModel):
     @staticmethod
     def versions() -> dict[str, str]:
         """Return the versions of what computes pixels; the last bit may differ between those of OpenCV."""
-        import vqcnir_arch
-
-        return {"vqcnir": vqcnir_arch.__version__, "opencv": cv2.__version__, "numpy": np.__version__}
+        return {"vqcnir": __version__, "opencv": cv2.__version__, "numpy": np.__version__}
 
     @classmethod
     def of(cls, recipe_name: str, seed: int, split: str, settings: BaseModel) -> Plan:

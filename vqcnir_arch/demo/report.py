@@ -10,7 +10,7 @@ import torch
 from basicsr.metrics import calculate_niqe
 from basicsr.utils import img2tensor, tensor2img
 
-from vqcnir_arch import load_network
+from vqcnir_arch.archs.loading import load_network
 from vqcnir_arch.demo import figures
 from vqcnir_arch.demo.baselines import apply_gamma, fit_gamma, flat, read, score
 from vqcnir_arch.models.code_usage import CodeUsage

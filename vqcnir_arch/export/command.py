@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vqcnir_arch.archs.loading import load_restorer
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.arguments import positive
-from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.export.formats import FORMATS, Written
 from vqcnir_arch.export.program import describe, size_multiple
@@ -48,9 +48,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"'{out}' exists already: choose another name or add --overwrite")
     if not out.parent.is_dir():
         raise UserError(f"'{out}' cannot be saved: there is no folder '{out.parent}'")
-    net = load_network(known.checkpoint)
-    if net.is_prior:
-        raise UserError(f"checkpoint '{known.checkpoint}' is a prior (stage I): it restores nothing, expected stage II")
+    net = load_restorer(known.checkpoint)
     if net.fixed_size is not None:
         kind, size = type(net).__name__, net.fixed_size
         raise UserError(

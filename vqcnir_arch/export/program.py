@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-import vqcnir_arch
 from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.swin import SwinBlock
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.version import __version__
 
 OUTPUTS = ("image", "codes")
 
@@ -60,7 +60,7 @@ def metadata(net: VQNetwork, file_format: str) -> dict[str, str]:
         "size_multiple": str(multiple),
         "input": f"image [1, 3, H, W], float32 RGB in [0, 1]; H and W multiples of {multiple}: mirror-pad, then crop",
         "scale": str(net.scale),
-        "version": vqcnir_arch.__version__,
+        "version": __version__,
     }
 
 

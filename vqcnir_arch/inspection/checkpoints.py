@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from vqcnir_arch.archs.network import EXTRA_STATE, VQNetwork
-from vqcnir_arch.checkpoint import load_network
+from vqcnir_arch.archs.extra_state import EXTRA_STATE
+from vqcnir_arch.archs.loading import dropped, load_network
 from vqcnir_arch.tensor_files import WRAPPERS, checkpoint_file, is_training_state, load_file, unwrapped
 
 
@@ -56,14 +53,3 @@ def describe_network(file: str, path: Path, content: Any) -> str:
         *(f"  {name}: {value}" for name, value in net.options.items()),
     ]
     return "\n".join(lines) + "\n"
-
-
-def dropped(net: VQNetwork, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return one line for each group of published tensors that the network has no use for."""
-    used = {name for own in net.state_dict() for name in (own, net.published_name(own))}
-    lines = []
-    for beginning in net.published_dead:
-        dead = [tensor for name, tensor in tensors.items() if fnmatchcase(name, f"{beginning}*") and name not in used]
-        if dead:
-            lines.append(f"dropped {len(dead)} dead tensors {beginning}* ({sum(t.numel() for t in dead):,} numbers)")
-    return lines

@@ -12,8 +12,8 @@ from basicsr.utils import get_root_logger
 from torch import Tensor, nn
 
 from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
+from vqcnir_arch.archs.loading import load_into
 from vqcnir_arch.archs.parameters import parameter_counts, parameter_lines
-from vqcnir_arch.checkpoint import load_into
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.code_usage import CodeUsage
 from vqcnir_arch.models.fitting import Fitting

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
-from vqcnir_arch.checkpoint import load_prior_network
+from vqcnir_arch.archs.loading import load_prior_network
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.fidelity_schedule import phase_at, read_schedule
 from vqcnir_arch.models.vq_model import VQModel

@@ -12,8 +12,8 @@ import torch
 from basicsr.utils import logger as basicsr_logger
 from torch import nn
 
+from vqcnir_arch.archs.loading import load_into
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import load_into
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.metrics.pyiqa_metric import built_metric, calculate_pyiqa, needs_ground_truth
 from vqcnir_arch.options.blocks import SCHEDULERS
@@ -22,7 +22,7 @@ from vqcnir_arch.options.sections import mapping
 from vqcnir_arch.options.unchecked import is_own_loss
 from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup, optimizers
 from vqcnir_arch.tensor_files import checkpoint_file, read_state_dict, read_training_state
-from vqcnir_arch.training.checkpoints import below
+from vqcnir_arch.training.saved_runs import below
 
 
 def preflight(options: dict[str, Any], is_train: bool, root: Path) -> dict[str, Any]:

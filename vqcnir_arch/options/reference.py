@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-import vqcnir_arch  # noqa: F401  (registers everything)
 from vqcnir_arch.options import schema
 from vqcnir_arch.registry import (
     ARCH_REGISTRY,

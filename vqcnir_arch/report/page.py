@@ -14,11 +14,11 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-import vqcnir_arch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.report import charts
 from vqcnir_arch.report.experiments import Experiment, differing_options
 from vqcnir_arch.report.results import Results, lower_is_better
+from vqcnir_arch.version import __version__
 from vqcnir_arch.whole_files import make_folder, whole_file
 
 ASSETS = files("vqcnir_arch.report") / "assets"
@@ -54,7 +54,7 @@ def render(experiments: Sequence[Experiment], results: Sequence[Results], pictur
     page = environment.get_template("report.html.j2").render(
         title=", ".join([e.name for e in experiments] or [r.name for r in results]),
         made=f"{datetime.now():%Y-%m-%d %H:%M}",
-        maker=f"vqcnir {vqcnir_arch.__version__}, Python {platform.python_version()}",
+        maker=f"vqcnir {__version__}, Python {platform.python_version()}",
         experiments=experiments, results=results, asset=asset, plotly=Markup(get_plotlyjs()),
         summary=summary(experiments), differing=differing_options(experiments),
         legend=charts.legend([e.name for e in experiments]), curves=charts.curve_charts(experiments),

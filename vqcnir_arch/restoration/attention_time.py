@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers.transformer import FeatureTransformer
-from vqcnir_arch.measuring import seconds
+from vqcnir_arch.devices import seconds
 
 PROBE = 128
 """Height and width of the image that is timed."""

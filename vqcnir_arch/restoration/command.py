@@ -9,13 +9,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from vqcnir_arch.archs.loading import load_restorer
 from vqcnir_arch.archs.padding import PADDING_RULES
 from vqcnir_arch.arguments import positive, share
-from vqcnir_arch.checkpoint import load_network
-from vqcnir_arch.errors import UserError
+from vqcnir_arch.devices import PRECISIONS, choose_device
 from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.restoration.faces import FaceRestorer, set_fidelity
-from vqcnir_arch.restoration.inference import PRECISIONS, choose_device
 from vqcnir_arch.restoration.inputs import find_tasks
 from vqcnir_arch.restoration.photo import FORMATS
 from vqcnir_arch.restoration.results import maker_line
@@ -40,9 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     out = Path(known.out).expanduser() if known.out is not None else None
     ending = f".{known.format}" if known.format != "auto" else None
     tasks, results = find_tasks(known.inputs, out, known.suffix, ending)
-    net = load_network(known.weights, choose_device(known.device))
-    if net.is_prior:
-        raise UserError(f"checkpoint '{known.weights}' is a prior (stage I): it restores nothing, expected stage II")
+    net = load_restorer(known.weights, choose_device(known.device))
     net.padding = known.padding
     set_fidelity(net, known.fidelity)
     if isinstance(known.tile, int):

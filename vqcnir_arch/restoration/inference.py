@@ -1,73 +1,17 @@
-"""A network on arrays and tensors: precision, device, batches."""
+"""A network on arrays and tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.devices import PRECISIONS, precision_of
 from vqcnir_arch.errors import UserError, nearest
-
-PRECISIONS = {
-    "fp32": None,
-    "bf16": torch.bfloat16,
-    "bf16-all": torch.bfloat16,
-    "fp16": torch.float16,
-    "fp16-all": torch.float16,
-}
-"""Without `-all`, what decides the codes stays in float32: another code changes more than rounding does."""
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """Return a device by name; `auto` is the GPU where there is one.
-
-    Raises:
-        UserError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}") from error
-    return device
-
-
-@contextmanager
-def precision_of(net: nn.Module, precision: str) -> Iterator[None]:
-    """Run a network's forward passes in one of `PRECISIONS`, by autocast."""
-    dtype = PRECISIONS[precision]
-    if dtype is None:
-        yield
-        return
-    device = next(net.parameters()).device.type
-    keeps = not precision.endswith("-all") and isinstance(net, VQNetwork)
-    exact = net.code_parts() if keeps else []
-    try:
-        for module in exact:
-            module.forward = without_autocast(module.forward, device)
-        with torch.autocast(device, dtype=dtype):
-            yield
-    finally:
-        for module in exact:
-            del module.forward  # the class's again
-
-
-def without_autocast(forward: Callable[..., Any], device: str) -> Callable[..., Any]:
-    """Return the function with autocast switched off inside."""
-
-    def run(*arguments: Any) -> Any:
-        with torch.autocast(device, enabled=False):
-            return forward(*arguments)
-
-    return run
 
 
 @torch.inference_mode()

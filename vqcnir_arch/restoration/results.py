@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import vqcnir_arch
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.restoration.photo import PROCESSED_BY, READ, Photo
 from vqcnir_arch.restoration.video import is_video, video_comment
+from vqcnir_arch.version import __version__
 
 SIGN = "vqcnir "
 """How the line that a result carries begins."""
@@ -24,7 +24,7 @@ def maker_line(net: VQNetwork, checkpoint: Path, strength: float) -> str:
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     kind = type(net).__name__
-    return f"{SIGN}{vqcnir_arch.__version__}, {kind}, checkpoint sha256 {digest}, strength {strength:g}"
+    return f"{SIGN}{__version__}, {kind}, checkpoint sha256 {digest}, strength {strength:g}"
 
 
 def as_result(photo: Photo, rgb: np.ndarray, maker: str) -> Photo:

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqcnir_arch.devices import choose_device
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.packaged import DEFAULT
-from vqcnir_arch.restoration.inference import choose_device
-from vqcnir_arch.serving.checkpoints import Networks, find_checkpoints
+from vqcnir_arch.serving.offered import Networks, find_checkpoints
 from vqcnir_arch.serving.page import build_page, gradio, launch
 from vqcnir_arch.serving.work import Limits, Workshop
 from vqcnir_arch.signals import handled

@@ -22,7 +22,7 @@ from vqcnir_arch.restoration.inference import blended, check_strength
 from vqcnir_arch.restoration.photo import FORMATS, Photo, read_photo, resized, write_photo
 from vqcnir_arch.restoration.results import as_result, maker_line
 from vqcnir_arch.restoration.tiling import GB, NoRoom
-from vqcnir_arch.serving.checkpoints import Networks
+from vqcnir_arch.serving.offered import Networks
 from vqcnir_arch.serving.passes import Progress, pass_within, stopped_after
 from vqcnir_arch.serving.sizes import Size, scaled, size_in_time
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from vqcnir_arch import convert
 from vqcnir_arch.arguments import not_negative, positive
+from vqcnir_arch.cli import exit_with_one_line
 from vqcnir_arch.data.commands import synth
 from vqcnir_arch.data.files import existing_folder
 from vqcnir_arch.demo.stages import option_folder, run_stage
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.launch import exit_with_one_line
 from vqcnir_arch.losses.vgg import find_weights
 from vqcnir_arch.small.frames import write_frames, write_thumbnails
 from vqcnir_arch.whole_files import make_folder

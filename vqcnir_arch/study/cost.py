@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from vqcnir_arch.measuring import peak_memory
+from vqcnir_arch.devices import peak_memory
 from vqcnir_arch.options import check_options
 from vqcnir_arch.registry import DATASET_REGISTRY, MODEL_REGISTRY, lookup
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.tensor_files import strip_prefixes
-from vqcnir_arch.training.checkpoints import remove_old, write_whole
 from vqcnir_arch.training.distributed import from_all, from_first
 from vqcnir_arch.training.random_state import random_state
 from vqcnir_arch.training.run import TrainingRun
+from vqcnir_arch.training.saved_runs import remove_old, write_whole
 from vqcnir_arch.training.step_guard import StepGuard
 
 

@@ -10,11 +10,11 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from vqcnir_arch.archs.loading import load_prior_network
 from vqcnir_arch.arguments import not_negative, positive
-from vqcnir_arch.checkpoint import load_prior_network
 from vqcnir_arch.data.codes import write_codes
 from vqcnir_arch.data.face_degradation_dataset import FaceDegradationDataset
-from vqcnir_arch.restoration.inference import choose_device
+from vqcnir_arch.devices import choose_device
 
 
 def main(arguments: Sequence[str]) -> None:

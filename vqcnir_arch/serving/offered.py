@@ -8,21 +8,13 @@ from pathlib import Path
 
 import torch
 
+from vqcnir_arch.archs.loading import load_restorer
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.checkpoint import load_network
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.packaged import FOLDER
 from vqcnir_arch.tensor_files import checkpoint_file
 
 ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors")
-
-
-def restoration_network(path: Path, device: torch.device) -> VQNetwork:
-    """Load a checkpoint that restores images, or raise `UserError`."""
-    net = load_network(path, device)
-    if net.is_prior:
-        raise UserError(f"checkpoint '{path}' is a prior (stage I): it restores nothing, expected stage II")
-    return net
 
 
 def find_checkpoints(given: Sequence[str]) -> dict[str, Path]:
@@ -39,13 +31,13 @@ def find_checkpoints(given: Sequence[str]) -> dict[str, Path]:
         path = Path(text).expanduser()
         if not path.is_dir():
             file = checkpoint_file(text)
-            restoration_network(file, torch.device("cpu"))
+            load_restorer(file)
             found.append(file.resolve())
             continue
         usable = []
         for file in sorted(file for file in path.iterdir() if file.suffix in ENDINGS):
             try:
-                restoration_network(file, torch.device("cpu"))
+                load_restorer(file)
                 usable.append(file.resolve())
             except UserError as error:
                 print(f"vqcnir: note: left out: {error}", file=sys.stderr)
@@ -84,7 +76,7 @@ class Networks:
         if name != self.name:
             self.name, self.net = "", None  # two would need twice the memory
             try:
-                self.net = restoration_network(self.paths[name], self.device)
+                self.net = load_restorer(self.paths[name], self.device)
             except UserError as error:
                 raise UserError(str(error).replace(str(self.paths[name]), name)) from error
             self.name = name

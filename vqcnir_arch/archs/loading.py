@@ -1,0 +1,204 @@
+"""From any published or own checkpoint to its network, or one clear error."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqcnir_arch.archs.extra_state import EXTRA_STATE, decode_options
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.published.layout import all_layouts, closest_names, dead_names, layouts_of
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.packaged import DEFAULT
+from vqcnir_arch.registry import ARCH_REGISTRY
+from vqcnir_arch.tensor_files import read_state_dict
+
+PLAUSIBLE = 4096
+"""Options up to this may be numbers that no tensor shows; so many blocks are built, and refused, in seconds."""
+
+
+def own_networks() -> list[type[VQNetwork]]:
+    """Return the registered networks of this library."""
+    classes = [obj for _, obj in ARCH_REGISTRY if isinstance(obj, type) and issubclass(obj, VQNetwork)]
+    return sorted(classes, key=lambda cls: cls.__name__)
+
+
+def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tuple[type[VQNetwork], dict[str, Any]]:
+    """Return the network class and the options that a state dict was made with.
+
+    Our own files carry them; published ones are recognised from the names and shapes of their tensors.
+
+    Raises:
+        UserError: none of the networks fits.
+    """
+    classes = {cls.__name__: cls for cls in own_networks()}
+    if EXTRA_STATE in state_dict:
+        arch, options = decode_options(state_dict[EXTRA_STATE])
+        if arch not in classes:
+            raise UserError(f"{name} holds a network '{arch}' that this version does not know{nearest(arch, classes)}")
+        known = classes[arch].complete_options({})  # not `prior`: a checkpoint names no other file to read
+        for option in options:
+            if option not in known:
+                raise UserError(f"{name}: {arch} has no option '{option}'{nearest(option, known)}")
+        return classes[arch], options
+    shapes = {key: tensor.shape for key, tensor in state_dict.items()}
+    layouts = [layout for layout in all_layouts() if layout.network in classes]
+    for layout in layouts:
+        options = layout.options(shapes)
+        if options is not None:
+            return classes[layout.network], options
+    layouts = [layout for layout in layouts if not layout.is_foreign(shapes)]
+    closest = min(layouts, key=lambda layout: len(layout.missing(shapes)) / len(layout.required))
+    missing = closest.missing(shapes)
+    if 0 < len(missing) < len(closest.required) / 2:
+        raise UserError(f"{name} looks like a published {closest.network} but misses {', '.join(missing)}")
+    first, known = ", ".join(list(state_dict)[:3]), ", ".join(classes)
+    raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")
+
+
+def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, strict: bool = True) -> None:
+    """Load a state dict, published or ours, into a network.
+
+    Raises:
+        UserError: what is missing, unexpected or of another size; with `strict=False` only other sizes.
+    """
+    try:
+        net.load_state_dict(dict(state_dict), strict=strict)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        lines.sort(key=lambda line: not line.startswith("the file "))  # what it is says more than what it lacks
+        shortened = "; ".join(line if len(line) < 240 else line[:240] + " ..." for line in lines[:3])
+        raise UserError(f"{name} does not fit {type(net).__name__}: {shortened}") from error
+
+
+def check_size(cls: type[VQNetwork], options: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> None:
+    """Refuse options whose network is larger than its checkpoint, before memory is taken for it.
+
+    Raises:
+        UserError: the options do not belong to the tensors.
+    """
+    largest = max(len(state_dict), *(max(tensor.shape, default=0) for tensor in state_dict.values()))
+    for value in numbers_in(options):
+        if value > max(largest, PLAUSIBLE):
+            raise UserError(f"the options name {value}, more than any size in the file ({largest})")
+    with torch.device("meta"):
+        needed = sum(p.numel() for p in cls(**options).parameters())
+    stored = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in dense(state_dict)}.values())
+    if needed > stored:  # no number takes less than a byte
+        raise UserError(f"the options make a network of {needed:,} numbers, the tensors have {stored:,} bytes")
+
+
+def dense(state_dict: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the tensors that have a storage; sparse ones have none."""
+    return [tensor for tensor in state_dict.values() if tensor.layout == torch.strided]
+
+
+def numbers_in(options: Any) -> list[int]:
+    """Return all whole numbers in nested options."""
+    if isinstance(options, Mapping | list | tuple):
+        values = options.values() if isinstance(options, Mapping) else options
+        return [number for value in values for number in numbers_in(value)]
+    return [options] if isinstance(options, int) else []
+
+
+def load_network(
+    source: str | os.PathLike[str] | Mapping[str, Tensor] = DEFAULT,
+    device: str | torch.device = "cpu",
+    name: str = "the state dict",
+) -> VQNetwork:
+    """Build the network that a checkpoint was made with, load it strictly, and return it in eval mode.
+
+    Args:
+        source: path of a published or own checkpoint (EMA weights are taken where there are any), the name of a network
+            that comes with this library, such as the default `vqcnir-s`, or a state dict.
+        device: where the network goes.
+        name: what errors call a state dict.
+
+    Returns:
+        A network whose call takes and gives [B, 3, H, W] RGB images of nominal range [0, 1].
+
+    Raises:
+        UserError: the file is missing, broken, or a checkpoint of something else; the message says which.
+    """
+    if isinstance(source, Mapping):
+        state_dict = source
+    else:
+        state_dict, name = read_state_dict(source), f"checkpoint '{source}'"
+    try:
+        cls, options = detect(state_dict, name)
+        check_size(cls, options, state_dict)
+        net = cls(**options)
+    except UserError as error:
+        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name} is broken: {type(error).__name__} {str(error).splitlines()[0]}") from error
+    load_into(net, state_dict, name)
+    for key, tensor in net.named_parameters():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{name} holds NaN or infinite values in '{key}': its training has failed")
+    return net.to(device).eval()
+
+
+def load_restorer(path: str | os.PathLike[str] = DEFAULT, device: str | torch.device = "cpu") -> VQNetwork:
+    """Load a checkpoint that must restore images; arguments and errors as of `load_network`, and one for a prior."""
+    net = load_network(path, device)
+    if net.is_prior:
+        raise UserError(f"checkpoint '{path}' is a prior (stage I): it restores nothing, expected stage II")
+    return net
+
+
+def load_prior_network(
+    path: str | os.PathLike[str], expected: str = "VQGANPrior", member: str | None = None
+) -> VQNetwork:
+    """Load a checkpoint that must be an `expected` prior, ours or published; same errors as `load_network`.
+
+    Of a network of several priors, such as `AssociatedPriors`, it is the one of the name `member`.
+    """
+    net = load_network(path)
+    if member is not None and isinstance(getattr(net, member, None), VQNetwork):
+        net = getattr(net, member)
+    if type(net).__name__ != expected or not net.is_prior:
+        kind = " that is no prior" if type(net).__name__ == expected else ""
+        raise UserError(f"prior '{path}' is a {type(net).__name__}{kind}, expected a {expected}")
+    return net
+
+
+def published_state_dict(net: VQNetwork) -> dict[str, Tensor]:
+    """Return the network's tensors, the same bytes, under the names that its authors' code has.
+
+    Tensors that their files carry without using them are not there.
+
+    Raises:
+        UserError: the network has options that no published layout of it can express.
+    """
+    own, clashes = net.state_dict(), []
+    for layout in layouts_of(net):
+        state = {published: own[name] for name, published in layout.published_names(net).items()}
+        found = layout.options({name: tensor.shape for name, tensor in state.items()})
+        if found is None:
+            continue
+        found = json.loads(json.dumps(net.complete_options(found)))
+        options = json.loads(json.dumps(net.options))
+        differing = [name for name in options if name not in net.runtime_options and found[name] != options[name]]
+        if not differing:
+            return state
+        clashes += [f"{name}: {options[name]}" for name in differing]
+    kind = type(net).__name__
+    if clashes:
+        raise UserError(f"the published layout cannot hold {clashes[0]} of this {kind}")
+    raise UserError(f"this {kind} has no published layout: its tensors are {', '.join(own)[:80]}...")
+
+
+def dropped(net: VQNetwork, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return one line for each group of published tensors in a file that the network has no use for."""
+    names, dead = closest_names(net, tensors)
+    lines = []
+    for beginning, unused in dead_names(dead, tensors, {*names, *names.values()}).items():
+        numbers = sum(tensors[name].numel() for name in unused)
+        lines.append(f"dropped {len(unused)} dead tensors {beginning}* ({numbers:,} numbers)")
+    return lines

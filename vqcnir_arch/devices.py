@@ -1,0 +1,109 @@
+"""Devices: which one, in which precision a network runs on it, and the time and memory that this process takes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import psutil
+import torch
+from torch import nn
+
+from vqcnir_arch.errors import UserError
+
+CPU = torch.device("cpu")
+PRECISIONS = {
+    "fp32": None,
+    "bf16": torch.bfloat16,
+    "bf16-all": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp16-all": torch.float16,
+}
+"""Without `-all`, what decides the codes stays in float32: another code changes more than rounding does."""
+
+
+@runtime_checkable
+class ChoosesCodes(Protocol):
+    """A network that says which of its parts decide the codes."""
+
+    def code_parts(self) -> list[nn.Module]: ...
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return a device by name; `auto` is the GPU where there is one.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+@contextmanager
+def precision_of(net: nn.Module, precision: str) -> Iterator[None]:
+    """Run a network's forward passes in one of `PRECISIONS`, by autocast."""
+    dtype = PRECISIONS[precision]
+    if dtype is None:
+        yield
+        return
+    device = next(net.parameters()).device.type
+    keeps = not precision.endswith("-all") and isinstance(net, ChoosesCodes)
+    exact = net.code_parts() if keeps else []
+    try:
+        for module in exact:
+            module.forward = without_autocast(module.forward, device)
+        with torch.autocast(device, dtype=dtype):
+            yield
+    finally:
+        for module in exact:
+            del module.forward  # the class's again
+
+
+def without_autocast(forward: Callable[..., Any], device: str) -> Callable[..., Any]:
+    """Return the function with autocast switched off inside."""
+
+    def run(*arguments: Any) -> Any:
+        with torch.autocast(device, enabled=False):
+            return forward(*arguments)
+
+    return run
+
+
+def seconds(work: Callable[[], object], device: torch.device = CPU) -> float:
+    """Return how long one call takes on a device, work that was begun before aside."""
+    synchronize(device)
+    began = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - began
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(device: torch.device = CPU) -> int:
+    """Return the most bytes that this process has held: resident memory on a CPU, torch's allocations on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    if status.exists():  # unlike getrusage's, not that of the process that started this one
+        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # POSIX's alone
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
