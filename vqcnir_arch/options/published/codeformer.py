@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vqcnir_arch.data.degradations import FACE_SETTINGS
-from vqcnir_arch.data.face_degradation_dataset import SETTINGS
+from vqcnir_arch.data.face_degradation_dataset import SETTINGS, FacePairs
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options.published.common import COMMON, UNIT_RANGE, WEIGHTS, address, weights
 from vqcnir_arch.options.published.project import Project
@@ -27,7 +27,11 @@ from vqcnir_arch.options.published.rules import (
 
 DATA = "datasets: train"
 RANGES = {"blur_sigma": "sigma", "downsample_range": "shrink", "noise_range": "noise_levels", "jpeg_range": "qualities"}
-"""Published names of what a setting of `FaceDegradationDataset` draws from."""
+COLORS = {"color_jitter_prob": "shift_colors", "color_jitter_pt_prob": "jitter_colors"}
+ENDINGS = {"lq": "", "lq_large": "_large"}
+"""Published names, and their endings by side of the pairs, of what a setting of `FaceDegradationDataset` draws from."""
+LEVELS = ["32", "64", "128", "256"]
+"""Sides of the maps that have a fusion, for faces of 512 pixels."""
 STAGE3_SCHEDULE = [
     {"until": 40000, "w": 1.0, "image_every": 1},
     {"until": 80000, "w": 1.3, "image_every": 1},
@@ -35,31 +39,54 @@ STAGE3_SCHEDULE = [
     {"w": 1.3, "image_every": 15},
 ]
 """What CodeFormerJointModel does at which iteration; no option says it."""
+CODEBOOK_LOSS = {"type": "CodebookLoss", "beta": 0.25, "beta_on": "codebook", "loss_weight": 1.0}
+"""Of VQGANModel; no option says it."""
 VQGAN_GAN_WEIGHT = 0.8
 """What the published models multiply the adaptive weight by where `scale_adaptive_gan_weight` does not say."""
 
 
-def drawn(source: Source, ending: str) -> dict[str, Any]:
-    """Return the ranges of a file, ours by name; `ending` is `_large` for those of stage II in stage III's file."""
-    return {ours: source.at(f"{DATA}: {theirs}{ending}") for theirs, ours in RANGES.items()}
+def published_draws(source: Source, sides: Iterable[str]) -> dict[str, Any]:
+    """Return what a file draws from, by its own names."""
+    ranges = {
+        f"{name}{ENDINGS[side]}": source.at(f"{DATA}: {name}{ENDINGS[side]}") for side in sides for name in RANGES
+    }
+    return ranges | {name: source.at(f"{DATA}: {name}") or 0 for name in COLORS}
+
+
+def draws_of(pairs: FacePairs, sides: Iterable[str]) -> dict[str, Any]:
+    """Return what a setting of ours draws from, by the published names."""
+    settings = {side: FACE_SETTINGS.get(getattr(pairs, side) or "") for side in sides}
+    ranges = {
+        f"{name}{ENDINGS[side]}": listed(getattr(settings[side], ours, None))
+        for side in sides
+        for name, ours in RANGES.items()
+    }
+    return ranges | {name: getattr(settings["lq"], ours, None) for name, ours in COLORS.items()}
 
 
 def setting(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
-    """Find the setting that draws from the ranges of the file; without corruption it is the clean face."""
+    """Find the setting that draws as the file says; without corruption it is the clean face, or one with strokes."""
     if not value:
-        return {f"{DATA}: setting": "codeformer_stage1"}
-    is_joint = source.at(f"{DATA}: type") == "FFHQBlindJointDataset"
-    found = {"lq": drawn(source, ""), **({"lq_large": drawn(source, "_large")} if is_joint else {})}
+        kind = "inpainting" if source.at(f"{DATA}: gen_inpaint_mask") else "stage1"
+        return {f"{DATA}: setting": f"codeformer_{kind}"}
+    sides = tuple(ENDINGS) if source.at(f"{DATA}: type") == "FFHQBlindJointDataset" else ("lq",)
+    theirs = published_draws(source, sides)
+    wrong = {}
     for name, pairs in SETTINGS.items():
-        sides = {side: getattr(pairs, side) for side in ("lq", "lq_large") if getattr(pairs, side)}
-        if not name.startswith("codeformer") or sides.keys() != found.keys():
-            continue
-        ours = {side: {r: list(getattr(FACE_SETTINGS[s], r)) for r in RANGES.values()} for side, s in sides.items()}
-        if ours == found:
-            return {f"{DATA}: setting": name}
-        differ = {f"{side}: {r}": ours[side][r] for side in ours for r in ours[side] if ours[side][r] != found[side][r]}
-        raise UserError(f"no setting of FaceDegradationDataset draws so: {name} has {shown(differ)}")
-    raise UserError("no setting of FaceDegradationDataset draws so")
+        if name.startswith("codeformer") and (pairs.lq_large is not None) == (len(sides) > 1):
+            wrong[name] = {key: ours for key, ours in draws_of(pairs, sides).items() if ours != theirs[key]}
+    best = min(wrong, key=lambda name: len(wrong[name]))
+    if wrong[best]:
+        raise UserError(f"no setting of FaceDegradationDataset draws so: {best} has {shown(wrong[best])}")
+    colored = (
+        {f"{DATA}: gt_gray": False} if best == "codeformer_colorization" else {}
+    )  # its task is to give colour back
+    return {f"{DATA}: setting": best, **colored}
+
+
+def listed(value: Any) -> Any:
+    """Return a range as YAML has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def exactly(*values: Any) -> PartOf:
@@ -70,6 +97,13 @@ def exactly(*values: Any) -> PartOf:
             raise UserError(f"{shown(value)}: FaceDegradationDataset has {known_values(values)}")
 
     return PartOf(f"{DATA}: setting", check)
+
+
+def fusions(value: Any, source: Source, here: Place) -> Mapping[str, Any] | None:
+    """The network here has a fusion at every level; inpainting's lacks the finest."""
+    if value not in (LEVELS, LEVELS[:3]):
+        raise UserError(f"{shown(value)} is not known here: {known_values((LEVELS, LEVELS[:3]))}")
+    return None if value == LEVELS else {}
 
 
 def no_codes(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
@@ -151,6 +185,9 @@ FACES: dict[str, Rule] = {
     f"{DATA}: kernel_list": exactly(["iso", "aniso"]),
     f"{DATA}: kernel_prob": exactly([0.5, 0.5]),
     **{f"{DATA}: {name}{ending}": PartOf(f"{DATA}: setting") for name in RANGES for ending in ("", "_large")},
+    **{f"{DATA}: {name}": PartOf(f"{DATA}: setting") for name in COLORS},
+    f"{DATA}: color_jitter_shift": exactly(20, None),
+    f"{DATA}: gen_inpaint_mask": exactly(True, False),
     f"{DATA}: gray_prob": To(f"{DATA}: gray_prob", lambda value: value or 0),
     f"{DATA}: latent_gt_path": By(no_codes),
     "network_d: type": Means((("VQGANDiscriminator", {"network_d: type": "PatchDiscriminator"}),)),
@@ -175,7 +212,7 @@ RESTORATION: dict[str, Rule] = {
     "network_g: n_head": To("network_g: quantizer: num_heads"),
     "network_g: n_layers": To("network_g: quantizer: depth"),
     "network_g: codebook_size": Same(),
-    "network_g: connect_list": Means(((["32", "64", "128", "256"], {}),), "a fusion at every level"),
+    "network_g: connect_list": By(fusions, gone="a fusion at every level here, also at the finest"),
     "network_g: fix_modules": Means(
         ((["quantize", "generator"], {"network_g: freeze_prior": True}), ([], {"network_g: freeze_prior": False}))
     ),
@@ -221,7 +258,7 @@ PROJECT = Project(
                             "VQGANModel",
                             {
                                 "model_type": "VQPriorModel",
-                                "train: codebook_opt": {"type": "CodebookLoss", "beta": 0.25, "beta_on": "codebook"},
+                                "train: codebook_opt": CODEBOOK_LOSS,
                                 "train: adaptive_gan_weight": 1.0,
                             },
                         ),
@@ -236,7 +273,7 @@ PROJECT = Project(
             added={"network_d: num_layers": (4, "the published network's")},
         ),
         Stage(
-            title="CodeFormer's stage II",
+            title="CodeFormer's stage II (its colourisation)",
             ours="options/codeformer/train_codeformer_stage2.yml",
             when={"model_type": ("CodeFormerIdxModel",)},
             rules={**RESTORATION, "model_type": model("CodeFormerIdxModel")},

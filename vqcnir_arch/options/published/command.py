@@ -10,7 +10,7 @@ from vqcnir_arch.options.check import find_problems
 from vqcnir_arch.options.published import daefr
 from vqcnir_arch.options.published.detect import leftovers, not_translated
 from vqcnir_arch.options.published.projects import PROJECTS
-from vqcnir_arch.options.published.rules import Source, Stage, Translation, translate
+from vqcnir_arch.options.published.rules import Source, Stage, Translation, shown, translate
 from vqcnir_arch.options.published.write import option_text, report
 from vqcnir_arch.options.read import load_file, option_file
 from vqcnir_arch.registry import MODEL_REGISTRY, names
@@ -47,9 +47,10 @@ def translated(options: dict[str, Any], path: Path) -> tuple[Stage, Translation]
     source = Source(options)
     stage = stage_of(source, path)
     translation = translate(source, stage)
+    translation.options.setdefault("path", {"pretrain_network_g": None})  # a section that every file of ours has
     _, findings = find_problems(translation.options, is_train=True)
     if findings:
-        raise UserError("\n".join(f"translated, {finding}" for finding in findings))
+        raise UserError("\n".join(f"after the translation: {finding}" for finding in findings))
     return stage, translation
 
 
@@ -77,8 +78,8 @@ def stage_of(source: Source, path: Path) -> Stage:
     if fitting:
         return fitting[0]
     for place in dict.fromkeys(place for stage in stages for place in stage.when):
-        values = [value for stage in stages for value in stage.when.get(place, ())]
-        if source.at(place) not in values:
-            hint = nearest(str(source.at(place)), values)
-            raise UserError(f"option file '{path}': {place}: '{source.at(place)}' tells no stage{hint}")
+        values = {shown(value) for stage in stages for value in stage.when.get(place, ())}
+        given = shown(source.at(place))
+        if given not in values:
+            raise UserError(f"option file '{path}': {place}: {given} tells no stage{nearest(given, values)}")
     raise UserError(f"option file '{path}': it fits no stage of {', '.join(project.name for project in known)}")

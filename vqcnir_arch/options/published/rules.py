@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.options.schema import Experiment
 
 Place = tuple[str, ...]
 """The way to an option; in tables written as users read it, `train: optim_g: lr`."""
@@ -63,11 +62,11 @@ class Means:
 class By:
     """A function of value, whole file and place gives our options by their places.
 
-    It gives none where there is no counterpart, for the reason `gone`, and raises `UserError` for what cannot be
-    translated.
+    It gives an empty mapping where there is no counterpart, for the reason `gone`, None where every network of ours is
+    so, and raises `UserError` for what cannot be translated.
     """
 
-    function: Callable[[Any, Source, Place], Mapping[str, Any]]
+    function: Callable[[Any, Source, Place], Mapping[str, Any] | None]
     why: str = ""
     gone: str = ""
 
@@ -142,7 +141,7 @@ def translate(source: Source, stage: Stage) -> Translation:
             engine.put(place, value)
             engine.found.lines[ADDED].append(f"{place}: {shown(value)}: {why}")
     options = engine.found.options
-    engine.found.options = {key: type_first(options[key]) for key in Experiment.model_fields if key in options}
+    engine.found.options = {key: type_first(value) for key, value in options.items()}
     return engine.found
 
 
@@ -211,8 +210,9 @@ class Engine:
             case To():
                 sets: Mapping[str, Any] = {filled(rule.place, pattern, here): rule.value(value)}
             case By():
-                sets = rule.function(value, self.source, here)
-                if not sets:
+                found = rule.function(value, self.source, here)
+                sets = {} if found is None else found
+                if found == {}:
                     lines[GONE].append(f"{old}: {rule.gone}")
                     return
             case Means():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vqcnir_arch.options.published.rules import ADDED, HEADINGS, Translation, shown
+from vqcnir_arch.options.schema import Experiment
 
 INDENT = "  "
 LONGEST_LINE = 120
@@ -14,7 +15,7 @@ def option_text(translation: Translation, head: str) -> str:
     """Return the option file: what it was made of and what is ours in it, then its sections."""
     comments = [head, "Ours to choose, as the published file does not say it:", *translation.lines[ADDED]]
     lines = [f"# {line}" for line in (comments if translation.lines[ADDED] else comments[:1])]
-    for key, value in translation.options.items():
+    for key, value in sorted(translation.options.items(), key=lambda item: [*Experiment.model_fields].index(item[0])):
         if isinstance(value, dict):
             lines += ["", f"{key}:", *section(value, 1, key == "datasets")]
         else:
