@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options import check_options, read_options
 from vqcnir_arch.options.published.projects import PROJECTS
+from vqcnir_arch.options.published.reference import reference
 from vqcnir_arch.options.published.rules import HEADINGS, Gone, Means, Same, Source, Stage, To, translate
 from vqcnir_arch.options.read import load_file
 from vqcnir_arch.options.shipped import shipped
@@ -149,6 +151,12 @@ def test_keys_that_stand_twice_are_said(capsys):
     assert "'prefetch_mode' stands there twice: the last counts" in capsys.readouterr().out
 
 
+def test_the_page_is_of_the_tables():
+    """After a change: python -m vqcnir_arch.options.published.reference > docs/published-options.md"""
+    page = Path(__file__).parents[1] / "docs/published-options.md"
+    assert page.read_text(encoding="utf-8") == reference()
+
+
 def test_our_files_of_the_tables_are_there():
     for stage in (stage for project in PROJECTS for stage in project.stages):
         assert shipped(stage.ours) is not None, stage.ours
@@ -222,6 +230,7 @@ HERE = "option file 'theirs.yml'"
         ({"datasets: train: use_rott": 1}, f"datasets: train: use_rott: no option of {STAGE}", "'use_rot'?)"),
         ({"network_g: norm_type": "bn"}, "network_g: norm_type: bn is not known here: ", "gn"),
         ({"network_g: codebook_params": [1]}, "network_g: codebook_params: [1]: expected one codebook", ""),
+        ({"train: codebook_opt": 3}, "train: codebook_opt: 3 is not of the kind that the published files have", ""),
         ({"network_g: gt_resolution": 512}, "network_g: codebook_params: ", "gt_resolution 512 has 32"),
         (
             {"network_g: frozen_module_keywords": ["quantize"]},
@@ -264,12 +273,26 @@ def test_what_has_no_translation(changes, starts, ends, tmp_path):
     assert not (tmp_path / "ours.yml").exists()
 
 
+def test_pairs_that_are_degraded_in_training(tmp_path):
+    changes = {"type": "BSRGANTrainDataset", "dataroot_lq": ..., "io_backend": {"type": "disk"}}
+    convert(written({f"datasets: train: {key}": value for key, value in changes.items()}))
+    data = read_options(tmp_path / "ours.yml")["datasets"]["train"]
+    assert (data["type"], data["pairs"], data["dataroot"]) == ("BSRGANDataset", "online", "hq")
+
+
+def test_blocks_that_are_off(tmp_path):
+    convert(written({"train: gan_opt": None, "path: pretrain_network_g": None, "val: metrics": None}))
+    assert read_options(tmp_path / "ours.yml")["train"]["gan_opt"] is None
+
+
 def test_target_and_ending(tmp_path):
     written({})
     (tmp_path / "there.yml").write_text("")
     assert "exists already" in refused(convert, "theirs.yml", "there.yml")[0]
     assert "did you mean '.yml'" in refused(convert, "theirs.yml", "ours.yl")[0]
+    assert "is for checkpoints" in refused(dispatch, ["convert", "theirs.yml", "ours.yml", "--layout", "published"])[0]
     assert (tmp_path / "there.yml").read_text() == ""
+    assert not (tmp_path / "ours.yml").exists()
 
 
 def test_half_translated_file_names_each_thing_that_is_left():

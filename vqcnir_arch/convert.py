@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"'{target}' has the ending '{target.suffix}'{nearest(target.suffix, endings)}")
     if target.exists() and not known.overwrite:
         raise UserError(f"'{target}' exists already: choose another name or add --overwrite")
+    if is_options and known.layout == "published":
+        raise UserError("--layout published is for checkpoints: option files are translated into ours alone")
     if is_options:
         convert_options(known.source, target)
         return

@@ -108,17 +108,26 @@ def fusions(value: Any, source: Source, here: Place) -> Mapping[str, Any] | None
 
 def no_codes(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
     """Refuse precomputed codes, whose layout is not known here."""
-    if value is None:
-        return {f"{DATA}: codes": None}
     raise UserError(
         f"'{value}' is laid out otherwise than ours: set it to ~, and after the translation {DATA}: codes to a file of "
         "`vqcnir data codes FACES -w PRIOR -o FILE`"
     )
 
 
+def as_large_as(other: str) -> PartOf:
+    """Return the rule of a second name for the side of the faces."""
+
+    def check(value: Any, source: Source, here: Place) -> None:
+        if value != source.at(other):
+            raise UserError(f"{shown(value)}, but {other} is {shown(source.at(other))}: here they are one")
+
+    return PartOf(other, check)
+
+
 def channels(block: str) -> By:
     """Return the rule of `ch_mult`, the channels of the levels in multiples of `nf`."""
-    return By(lambda value, source, here: {"network_g: channels": [source.at(f"{block}: nf") * n for n in value]})
+    place = "network_g: channels"
+    return By(lambda value, source, here: {place: [source.at(f"{block}: nf") * n for n in value]}, place, "times nf")
 
 
 def gan(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
@@ -134,7 +143,7 @@ def of_gan(place: str, ours: Any = None) -> By:
         is_there = bool(source.at("train: gan_opt"))
         return {place: value if ours is None else ours if value else None} if is_there else {}
 
-    return By(function, gone="there is no gan_opt")
+    return By(function, place if ours is None else f"{place}: {ours}", gone="there is no gan_opt")
 
 
 def lpips(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
@@ -153,7 +162,7 @@ def fixed(value: Any, ours: str) -> Means:
 def autoencoder(block: str) -> dict[str, Rule]:
     """Return the rules of the VQGAN's sizes, in its own file and where other stages name it."""
     return {
-        f"{block}: img_size": PartOf("datasets: train: gt_size"),
+        f"{block}: img_size": as_large_as(f"{DATA}: gt_size"),
         f"{block}: nf": PartOf("network_g: channels"),
         f"{block}: ch_mult": channels(block),
         f"{block}: quantizer": fixed("nearest", "the prior's"),
@@ -173,12 +182,12 @@ FACES: dict[str, Rule] = {
     f"{DATA}: dataroot_gt": To(f"{DATA}: dataroot"),
     f"{DATA}: filename_tmpl": Means((("{}", {}),)),
     f"{DATA}: io_backend": Means((({"type": "disk"}, {}),)),
-    f"{DATA}: in_size": PartOf(f"{DATA}: gt_size"),
+    f"{DATA}: in_size": as_large_as(f"{DATA}: gt_size"),
     f"{DATA}: gt_size": Same(),
     f"{DATA}: mean": UNIT_RANGE,
     f"{DATA}: std": UNIT_RANGE,
     f"{DATA}: use_hflip": Same(),
-    f"{DATA}: use_corrupt": By(setting),
+    f"{DATA}: use_corrupt": By(setting, f"{DATA}: setting, by what is drawn"),
     f"{DATA}: blur_kernel_size": exactly(41),
     f"{DATA}: use_motion_kernel": exactly(False),
     f"{DATA}: motion_kernel_prob": Gone("use_motion_kernel is off"),
@@ -189,15 +198,17 @@ FACES: dict[str, Rule] = {
     f"{DATA}: color_jitter_shift": exactly(20, None),
     f"{DATA}: gen_inpaint_mask": exactly(True, False),
     f"{DATA}: gray_prob": To(f"{DATA}: gray_prob", lambda value: value or 0),
-    f"{DATA}: latent_gt_path": By(no_codes),
+    f"{DATA}: latent_gt_path": By(
+        no_codes, f"{DATA}: codes", "only ~: files of `vqcnir data codes` are laid out otherwise"
+    ),
     "network_d: type": Means((("VQGANDiscriminator", {"network_d: type": "PatchDiscriminator"}),)),
     "network_d: nc": To("network_d: num_in_ch"),
     "network_d: ndf": To("network_d: num_feat"),
     "network_d: n_layers": To("network_d: num_layers"),
     "network_d: model_path": Gone("path: pretrain_network_d names it", only=(None,)),
     "train: ema_decay": Same(),
-    "train: perceptual_opt": By(lpips),
-    "train: gan_opt": By(gan, "the adaptive weight's factor"),
+    "train: perceptual_opt": By(lpips, "train: perceptual_opt: LPIPSLoss"),
+    "train: gan_opt": By(gan, "train: gan_opt", "its weight times scale_adaptive_gan_weight, 0.8 without it"),
     "train: scale_adaptive_gan_weight": PartOf("train: gan_opt: loss_weight"),
     "train: use_adaptive_weight": of_gan("train: adaptive_gan_weight", ours=1.0),
     "train: net_g_start_iter": Means(((0, {}),)),
@@ -212,7 +223,7 @@ RESTORATION: dict[str, Rule] = {
     "network_g: n_head": To("network_g: quantizer: num_heads"),
     "network_g: n_layers": To("network_g: quantizer: depth"),
     "network_g: codebook_size": Same(),
-    "network_g: connect_list": By(fusions, gone="a fusion at every level here, also at the finest"),
+    "network_g: connect_list": By(fusions, "always all four", gone="a fusion at every level here, also at the finest"),
     "network_g: fix_modules": Means(
         ((["quantize", "generator"], {"network_g: freeze_prior": True}), ([], {"network_g: freeze_prior": False}))
     ),

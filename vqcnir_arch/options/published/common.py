@@ -52,7 +52,7 @@ def metric(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
 
 HEAD: dict[str, Rule] = {
     "name": Same(),
-    "num_gpu": By(gpus, "all GPUs there are; batch_size_per_gpu stays per GPU"),
+    "num_gpu": By(gpus, "num_gpu: auto, or 0", "all GPUs there are; batch_size_per_gpu stays per GPU"),
     "manual_seed": Same(),
     "dist_params": Same(),
     "find_unused_parameters": Same(),
@@ -104,7 +104,7 @@ VAL: dict[str, Rule] = {
     "val: val_freq": To("val: val_freq", whole),
     "val: save_img": Same(),
     "val: key_metric": Same(),
-    "val: metrics: *": By(metric),
+    "val: metrics: *": By(metric, "calculate_psnr, calculate_ssim; others calculate_pyiqa with metric: NAME"),
 }
 LOGGER: dict[str, Rule] = {
     "logger: print_freq": Same(),

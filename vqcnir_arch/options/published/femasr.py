@@ -11,6 +11,7 @@ from vqcnir_arch.options.published.project import Project
 from vqcnir_arch.options.published.rules import By, Gone, Means, PartOf, Place, Rule, Same, Source, Stage, To, text
 
 ONLINE = "BSRGANTrainDataset"
+SIDES = "dataroot_gt; dataroot where the data set has one side"
 HALVINGS = 3  # of the image in our networks of this family: codes at 1/8
 
 
@@ -22,6 +23,15 @@ def truths(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
 
 def resize(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
     return {text((*here[:-1], "random_resize")): value}
+
+
+def backend(value: Any, source: Source, here: Place) -> Mapping[str, Any] | None:
+    """Data sets that degrade read image files alone."""
+    if source.at((*here[:-1], "type")) != ONLINE:
+        return {text(here): value}
+    if value != {"type": "disk"}:
+        raise UserError(f"{value} has no counterpart: BSRGANDataset reads image files")
+    return None
 
 
 def codebook(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
@@ -58,7 +68,8 @@ def semantic(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
 
 def typed(place: str, kind: str, **options: Any) -> By:
     """Return the rule of a loss that has no type there: its weight stays, the type and its options are added."""
-    return By(lambda value, source, here: {place: {"type": kind, **options, **value}})
+    names = ", ".join(str(name) for name in (kind, *options.values()))
+    return By(lambda value, source, here: {place: {"type": kind, **options, **value}}, f"{place}: {names}")
 
 
 FAMILY: dict[str, Rule] = {
@@ -68,14 +79,14 @@ FAMILY: dict[str, Rule] = {
         f"datasets: {phase}: {key}": rule
         for phase in ("train", "val*")
         for key, rule in {
-            "dataroot_gt": By(truths),
-            "datafile_gt": By(truths, "a list, one path a line"),
+            "dataroot_gt": By(truths, SIDES),
+            "datafile_gt": By(truths, SIDES, "a list, one path a line"),
             "dataroot_lq": To(f"datasets: {phase}: dataroot_lq"),
             "datafile_lq": To(f"datasets: {phase}: dataroot_lq", why="a list, one path a line"),
         }.items()
     },
     "datasets: train: use_resize_crop": By(
-        resize, "bicubic, factor 0.5 to 1 for patches of 512 pixels and crops of 256"
+        resize, "datasets: train: random_resize", "bicubic, factor 0.5 to 1 for patches of 512 pixels and crops of 256"
     ),
     "datasets: val*: type": Means((("PairedImageDataset", {"datasets: val*: type": "StoredPairsDataset"}),)),
     "datasets: val*: crop_eval_size": Gone("whole images are measured", only=(None,)),
@@ -85,8 +96,12 @@ FAMILY: dict[str, Rule] = {
     "network_d": Same(),
     "train: gan_opt": Same(),
     "train: perceptual_opt": Same(),
-    "logger: save_checkpoint_freq": By(saved, gone="no numbered checkpoint within the run"),
-    "logger: save_latest_freq": By(latest, "the newest alone", gone="the newest checkpoint is always kept"),
+    "logger: save_checkpoint_freq": By(
+        saved, "logger: save_checkpoint_freq", gone="no numbered checkpoint within the run"
+    ),
+    "logger: save_latest_freq": By(
+        latest, "logger: save_checkpoint_freq, keep_last: 1", gone="the newest checkpoint is always kept"
+    ),
     "logger: show_tf_imgs_freq": Gone("TensorBoard gets no images; val: save_img writes them"),
 }
 HQ: dict[str, Rule] = {
@@ -112,6 +127,7 @@ LQ: dict[str, Rule] = {
             (ONLINE, {"datasets: train: type": "BSRGANDataset", "datasets: train: pairs": "online"}),
         )
     ),
+    "datasets: train: io_backend": By(backend, "datasets: train: io_backend"),
     "network_g: scale_factor": To("network_g: scale"),
     "network_g: frozen_module_keywords": Means(
         (
@@ -139,11 +155,13 @@ PROJECT = Project(
             rules={
                 **HQ,
                 "network_g: type": Means((("FeMaSRNet", {"network_g: type": "VQGANPrior"}),), "LQ_stage: false"),
-                "network_g: codebook_params": By(codebook),
+                "network_g: codebook_params": By(codebook, "network_g: codebook_size, code_dim"),
                 "network_g: use_semantic_loss": Means(((True, {"network_g: semantic_dim": 512}), (False, {}))),
                 "network_g: LQ_stage": PartOf("model_type and network_g: type"),
                 "network_g: use_quantize": Means(((True, {}),)),
-                "train: semantic_opt": By(semantic, gone="network_g: use_semantic_loss is off"),
+                "train: semantic_opt": By(
+                    semantic, "train: semantic_opt: SemanticGuidedLoss", gone="network_g: use_semantic_loss is off"
+                ),
             },
         ),
         Stage(
@@ -153,7 +171,7 @@ PROJECT = Project(
             rules={
                 **LQ,
                 "network_g: type": Means((("FeMaSRNet", {"network_g: type": "FeMaSR"}),), "LQ_stage: true"),
-                "network_g: codebook_params": By(codebook),
+                "network_g: codebook_params": By(codebook, "network_g: codebook_size, code_dim"),
                 "network_g: LQ_stage": PartOf("model_type and network_g: type"),
                 "network_g: use_quantize": Means(((True, {}),)),
                 "network_g: use_semantic_loss": Means(((True, {}), (False, {})), "of the HQ stage alone"),

@@ -41,7 +41,9 @@ RULES: dict[str, Rule] = {
     "network_d: ndf": To("network_d: num_feat"),
     "network_d: n_layers": To("network_d: num_layers"),
     "train: perceptual_opt": By(
-        perceptual, "images are in [0, 1]; BasicSR looks for experiments/pretrained_models/vgg19-dcbb9e9d.pth"
+        perceptual,
+        "train: perceptual_opt, range_norm: false",
+        "images are in [0, 1]; BasicSR looks for experiments/pretrained_models/vgg19-dcbb9e9d.pth",
     ),
     "train: gan_opt": Same(),
     "train: use_side_loss": Gone("of LEDNet, which also gives a small image"),

@@ -63,10 +63,11 @@ class By:
     """A function of value, whole file and place gives our options by their places.
 
     It gives an empty mapping where there is no counterpart, for the reason `gone`, None where every network of ours is
-    so, and raises `UserError` for what cannot be translated.
+    so, and raises `UserError` for what cannot be translated. `here` says for readers what it sets.
     """
 
     function: Callable[[Any, Source, Place], Mapping[str, Any] | None]
+    here: str
     why: str = ""
     gone: str = ""
 
@@ -173,6 +174,10 @@ class Engine:
                     self.apply(self.rules[pattern], pattern, here, value)
                 except UserError as error:
                     self.findings.append(f"{text(here)}: {error}")
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # a rule met another kind
+                    self.findings.append(
+                        f"{text(here)}: {shown(value)} is not of the kind that the published files have"
+                    )
             elif any(len(rule) > len(here) and matches(rule[: len(here)], here) for rule in self.rules) and (
                 value is None or isinstance(value, dict)
             ):
@@ -193,6 +198,9 @@ class Engine:
         reason = getattr(rule, "why", "")
         reason = reason(value) if callable(reason) else reason
         why = f" ({reason})" if reason else ""
+        if value is None and isinstance(rule, By | PartOf):
+            lines[GONE].append(f"{old}: it is not set")
+            return
         match rule:
             case Same():
                 self.put(text(here), value, text(here))
