@@ -78,8 +78,9 @@ def small(options: dict[str, Any], make_tiny: Any, vgg19_file: Path, place: Path
         options["network_d"].update({"num_layers": 2} if options["network_d"]["type"] == "PatchDiscriminator" else {})
     options["train"].update(total_iter=1, gan_start_iter=0) if "gan_opt" in options["train"] else None
     options["train"]["total_iter"] = 1
-    if "semantic_opt" in options["train"]:
-        options["train"]["semantic_opt"]["weights"] = str(vgg19_file)
+    for block in map(options["train"].get, ("semantic_opt", "perceptual_opt")):
+        if block and block["type"] != "LPIPSLoss":
+            block["weights"] = str(vgg19_file)
     if "prior" in network:
         network["prior"] = write_prior(network, make_tiny, place)
     if path.get("pretrain_network_g"):

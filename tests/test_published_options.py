@@ -146,6 +146,22 @@ def test_inpainting_and_colourisation_have_their_settings(tmp_path):
     assert data["setting"] == "codeformer_colorization" and data["gray_prob"] == 0.01 and data["gt_gray"] is False
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"style_weight": 1}, "style_weight: 1 has no counterpart, only 0"),
+        ({"layer_weights": {"conv1_2": 1, "conv2_2": 2}}, "layers that weigh differently have no counterpart"),
+        ({"criterium": "l1"}, "unknown option 'criterium' (did you mean 'criterion'?)"),
+    ],
+)
+def test_perceptual_losses_that_are_not_ours(change, line):
+    content, _ = load_file(published("lednet/train_LEDNet.yml"))
+    content["train"]["perceptual_opt"].update(change)
+    Path("theirs.yml").write_text(yaml.safe_dump(content))
+    (found,) = refused(convert, "theirs.yml")
+    assert found.startswith("train: perceptual_opt: ") and found.endswith(line)
+
+
 def test_keys_that_stand_twice_are_said(capsys):
     convert(published("lednet/train_LEDNet.yml"))
     assert "'prefetch_mode' stands there twice: the last counts" in capsys.readouterr().out

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 import yaml
@@ -11,6 +9,7 @@ from published_files import TRAINING, published, small
 
 from vqcnir_arch import load_network
 from vqcnir_arch.cli import dispatch
+from vqcnir_arch.options.read import load_file, read_options
 
 
 @pytest.mark.usefixtures("fresh_basicsr_log")
@@ -21,9 +20,6 @@ def test_one_step(name, make_tiny, vgg19_file, lpips_files, use_hub, tmp_path, m
     dispatch(["convert", str(published(name)), "ours.yml"])
     options = small(yaml.safe_load((tmp_path / "ours.yml").read_text()), make_tiny, vgg19_file, tmp_path)
     (tmp_path / "small.yml").write_text(yaml.safe_dump(options))
-    if name.startswith("lednet"):  # where BasicSR's perceptual loss looks before it downloads
-        (tmp_path / "experiments/pretrained_models").mkdir(parents=True)
-        shutil.copy(vgg19_file, tmp_path / "experiments/pretrained_models/vgg19-dcbb9e9d.pth")
     dispatch(["train", "-opt", "small.yml"])
 
     (log,) = (tmp_path / "experiments/small").glob("train_*.log")
@@ -46,3 +42,19 @@ LOSSES = {
     "contrast_opt": "contrast",
     "token_opt": "token",
 }
+
+
+def test_perceptual_loss_of_lednet_is_basicsr_s(vgg19_file, tmp_path, monkeypatch):
+    """BasicSR's takes its images, in [-1, 1] there, with the option as published."""
+    from basicsr.archs import vgg_arch
+    from basicsr.losses import build_loss
+
+    path = published("lednet/train_LEDNet.yml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vgg_arch, "VGG_PRETRAIN_PATH", str(vgg19_file))
+    dispatch(["convert", str(path), "ours.yml"])
+    ours = build_loss({**read_options("ours.yml")["train"]["perceptual_opt"], "weights": str(vgg19_file)})
+    theirs = build_loss(load_file(path)[0]["train"]["perceptual_opt"])
+    first, second = torch.rand(2, 2, 3, 32, 32)
+    expected, _ = theirs(first * 2 - 1, second * 2 - 1)
+    assert ours(first, second).item() == pytest.approx(expected.item(), rel=1e-5)

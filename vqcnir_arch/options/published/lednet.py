@@ -5,16 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.options.published.common import COMMON, PAIRS, WEIGHTS
 from vqcnir_arch.options.published.project import Project
-from vqcnir_arch.options.published.rules import By, Gone, Means, Place, Rule, Same, Source, Stage, To
+from vqcnir_arch.options.published.rules import By, Gone, Means, Place, Rule, Same, Source, Stage, To, shown
 
 NETWORK = "LEDNet is not in this library: VQCNIR restores the same pairs"
 
 
+PERCEPTUAL = {
+    "type": "PerceptualLoss",
+    "vgg_type": "vgg19",
+    "use_input_norm": True,
+    "range_norm": True,  # its images come in [-1, 1], ours in [0, 1]
+    "style_weight": 0,
+    "criterion": "l1",
+}
+"""What BasicSR's loss has to be told to be our `VGG19PerceptualLoss`, which needs no download."""
+
+
 def perceptual(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
-    """BasicSR's loss stays; images come in [0, 1], so that its range_norm (from [-1, 1]) goes off."""
-    return {"train: perceptual_opt": {**value, "range_norm": False}}
+    """Return the same loss: L1 of VGG19's features at layers that weigh alike."""
+    for key, known in value.items():
+        if key not in (*PERCEPTUAL, "layer_weights", "perceptual_weight"):
+            raise UserError(f"unknown option '{key}'{nearest(key, PERCEPTUAL)}")
+        if key in PERCEPTUAL and known != PERCEPTUAL[key]:
+            raise UserError(f"{key}: {shown(known)} has no counterpart, only {shown(PERCEPTUAL[key])}")
+    layers = value["layer_weights"]
+    if len(set(layers.values())) != 1:
+        raise UserError(f"layer_weights: {shown(layers)}: layers that weigh differently have no counterpart")
+    weight = value.get("perceptual_weight", 1.0) * next(iter(layers.values()))
+    return {"train: perceptual_opt": {"type": "VGG19PerceptualLoss", "layers": [*layers], "loss_weight": weight}}
 
 
 RULES: dict[str, Rule] = {
@@ -40,11 +61,7 @@ RULES: dict[str, Rule] = {
     "network_d: input_nc": To("network_d: num_in_ch"),
     "network_d: ndf": To("network_d: num_feat"),
     "network_d: n_layers": To("network_d: num_layers"),
-    "train: perceptual_opt": By(
-        perceptual,
-        "train: perceptual_opt, range_norm: false",
-        "images are in [0, 1]; BasicSR looks for experiments/pretrained_models/vgg19-dcbb9e9d.pth",
-    ),
+    "train: perceptual_opt": By(perceptual, "train: perceptual_opt: VGG19PerceptualLoss"),
     "train: gan_opt": Same(),
     "train: use_side_loss": Gone("of LEDNet, which also gives a small image"),
     "train: side_loss_weight": Gone("of LEDNet"),
