@@ -15,6 +15,7 @@ NAMES = """
     test_hosts_distributed test_hosts_sr test_hosts_synthesis test_import test_inspect test_inspect_codebook
     test_launch test_launch_errors test_memory test_model_training test_model_validation test_models
     test_night_blur_recipe test_option_files test_option_files_train test_out_of_memory test_peers_faces test_peers_sr
+    test_published_options_train
     test_report test_report_browser test_report_errors test_restore test_restore_faces test_restore_kill
     test_restore_results test_resume test_rows_of_the_papers test_safety test_serve test_serve_browser test_serve_work
     test_sinca_attention test_small test_small_figures test_speed test_storage test_strips test_study test_synth

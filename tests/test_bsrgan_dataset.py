@@ -88,7 +88,7 @@ def test_offline_pairs_are_cut_from_a_degraded_crop(folder):
 @pytest.mark.parametrize("pairs", ["offline", "online"])
 def test_random_shrinking(folder, pairs, monkeypatch):
     """The large crop, never the photograph, is shrunk to anything between the crop and itself."""
-    from vqcnir_arch.data import bsrgan_dataset
+    from vqcnir_arch.data import bsrgan_dataset, resizing
 
     sizes, shrink = [], bsrgan_dataset.shrink
 
@@ -96,7 +96,8 @@ def test_random_shrinking(folder, pairs, monkeypatch):
         sizes.append((image.shape[0], height, width))
         return shrink(image, height, width)
 
-    monkeypatch.setattr(bsrgan_dataset, "shrink", noted)
+    for module in (bsrgan_dataset, resizing):
+        monkeypatch.setattr(module, "shrink", noted)
     data = dataset(folder, scale=2, pairs=pairs)
     for _ in range(60):
         data[0]

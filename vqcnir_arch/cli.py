@@ -38,7 +38,7 @@ VERBS = {
     "convert": Verb(
         "convert:main",
         "SOURCE TARGET [--layout published]",
-        "write a checkpoint as safetensors or in the published layout",
+        "write a checkpoint in another format or layout, or a published option file as ours",
     ),
     "export": Verb(
         "export.command:main", "CHECKPOINT FILE [--format NAME]", "write a file for torch.export, AOTInductor or ONNX"

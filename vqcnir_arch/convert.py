@@ -1,4 +1,4 @@
-"""`vqcnir convert`: a checkpoint in another file format or in the published layout."""
+"""`vqcnir convert`: a checkpoint in another file format or layout, or a published option file as ours."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from safetensors.torch import save
 from vqcnir_arch.archs.loading import load_network, published_state_dict
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.options.published.command import OPTION_ENDINGS, convert_options
 from vqcnir_arch.tensor_files import SAFETENSORS
 from vqcnir_arch.version import __version__
 from vqcnir_arch.whole_files import whole_file
@@ -23,21 +24,31 @@ ENDINGS = (SAFETENSORS, ".pth", ".pt", ".ckpt")
 def main(arguments: Sequence[str]) -> None:
     """Convert a checkpoint, ours or published, to safetensors or `.pth`, with our tensor names or the published ones.
 
+    Or a published option file (`.yml`) of FeMaSR, AdaCode, CodeFormer or LEDNet to ours.
+
     Raises:
-        UserError: the file is not a checkpoint, the target exists, or the published layout cannot hold its options.
+        UserError: the file is neither a checkpoint nor a published option file, the target exists, or the published
+            layout cannot hold its options.
     """
     parser = argparse.ArgumentParser(prog="vqcnir convert", description=main.__doc__.splitlines()[0])
-    parser.add_argument("source", help="checkpoint")
+    parser.add_argument("source", help="checkpoint, or a published project's option file (.yml)")
     parser.add_argument("target", help=f"file to write, its ending says the format: {', '.join(ENDINGS)}")
     parser.add_argument("--layout", choices=["ours", "published"], default="ours", help="names of the tensors")
     parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
     known = parser.parse_args(arguments)
 
     target = Path(known.target).expanduser()
-    if target.suffix not in ENDINGS:
-        raise UserError(f"'{target}' has the ending '{target.suffix}'{nearest(target.suffix, ENDINGS)}")
+    is_options = Path(known.source).suffix.lower() in OPTION_ENDINGS
+    endings = OPTION_ENDINGS if is_options else ENDINGS
+    if target.suffix not in endings:
+        raise UserError(f"'{target}' has the ending '{target.suffix}'{nearest(target.suffix, endings)}")
     if target.exists() and not known.overwrite:
         raise UserError(f"'{target}' exists already: choose another name or add --overwrite")
+    if is_options and known.layout == "published":
+        raise UserError("--layout published is for checkpoints: option files are translated into ours alone")
+    if is_options:
+        convert_options(known.source, target)
+        return
     net = load_network(known.source)
     state = published_state_dict(net) if known.layout == "published" else dict(net.state_dict())
     with whole_file(target) as file:

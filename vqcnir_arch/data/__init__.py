@@ -6,6 +6,7 @@ from vqcnir_arch.data.lolblur_dataset import LOLBlurDataset
 from vqcnir_arch.data.night_blur import NightBlurPair, NightBlurSettings, night_blur_pair, write_lolblur
 from vqcnir_arch.data.night_blur_dataset import NightBlurDataset
 from vqcnir_arch.data.sharp_image_dataset import SharpImageDataset
+from vqcnir_arch.data.stored_pairs_dataset import StoredPairsDataset
 from vqcnir_arch.registry import import_modules
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "NightBlurPair",
     "NightBlurSettings",
     "SharpImageDataset",
+    "StoredPairsDataset",
     "night_blur_pair",
     "write_lolblur",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from basicsr.data.transforms import augment, mod_crop, paired_random_crop
 from basicsr.utils import img2tensor
@@ -15,6 +14,7 @@ from vqcnir_arch.data.degradations import BSRGANPlusSettings, BSRGANSettings, Sh
 from vqcnir_arch.data.degradations.bsrgan import smallest_side
 from vqcnir_arch.data.degradations.steps import as_float
 from vqcnir_arch.data.files import log_once_built, read_image, size
+from vqcnir_arch.data.resizing import shrink, shrink_pair
 from vqcnir_arch.data.storage import find_photos
 from vqcnir_arch.data.synthesis import pair_generator
 from vqcnir_arch.errors import UserError
@@ -26,7 +26,9 @@ class BSRGANOptions(CropOptions):
 
     # not required here: BasicSR puts it in from the head of the option file
     scale: Literal[2, 4] | None = Field(None, description="2 or 4, set by BasicSR from the option file's scale")
-    dataroot: str | list[str] = Field(min_length=1, description="folder of sharp photographs, or several")
+    dataroot: str | list[str] = Field(
+        min_length=1, description="folder of sharp photographs or list of them (.txt), or several"
+    )
     variant: Literal["bsrgan", "bsrgan_plus"] = Field(
         "bsrgan", description="bsrgan (the published training pairs) or bsrgan_plus (the published test sets)"
     )
@@ -135,13 +137,6 @@ class BSRGANDataset(CropDataset):
         hr, _ = paired_random_crop(image, image, side, 1)
         gt, lq = self.pair(np.ascontiguousarray(hr), rng)
         if options.random_resize:
-            # drawn for the input, so that the ground truth is exactly scale times as large
-            small = round(rng.uniform(options.gt_size, side) / scale)
-            gt, lq = shrink(gt, small * scale, small * scale), shrink(lq, small, small)
+            gt, lq = shrink_pair(gt, lq, options.gt_size, scale, rng)
         gt, lq = paired_random_crop(gt, lq, options.gt_size, scale)
         return tuple(augment([gt, lq], options.use_hflip, options.use_rot))
-
-
-def shrink(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize [H, W, 3] in [0, 1] by bicubic interpolation."""
-    return np.clip(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)

@@ -29,7 +29,13 @@ def read_codes(path: str, names: Sequence[str]) -> dict[str, Tensor]:
     """
     content: Any = load_file(path, "codes")
     if not isinstance(content, dict) or "vqcnir_codes" not in content:
-        raise UserError(f"codes '{path}' is not a file of `vqcnir data codes`")
+        theirs = (
+            ": CodeFormer's precomputed codes are laid out otherwise" if "latent_gt_code" in Path(path).name else ""
+        )
+        raise UserError(
+            f"codes '{path}' is not a file of `vqcnir data codes`{theirs}; make it: "
+            "vqcnir data codes FACES -w PRIOR -o FILE"
+        )
     codes = content["vqcnir_codes"]
     missing = [name for name in names if name not in codes]
     if missing:

@@ -20,7 +20,9 @@ from vqcnir_arch.registry import DATASET_REGISTRY, register
 class SharpImageOptions(StoredOptions):
     """Options of `SharpImageDataset`."""
 
-    dataroot: str | list[str] = Field(min_length=1, description="folder of images, or several")
+    dataroot: str | list[str] = Field(
+        min_length=1, description="folder of images or list of them (.txt, one path a line), or several"
+    )
     random_resize: bool = Field(
         False,
         description="cut a patch of hr_size and shrink it at random, at most to gt_size, before the crop (training)",

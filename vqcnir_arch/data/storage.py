@@ -1,4 +1,4 @@
-"""Where a data set's images lie: in folders, or in LMDBs as BasicSR writes and reads them."""
+"""Where a data set's images lie: in folders, in lists, or in LMDBs as BasicSR writes and reads them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from vqcnir_arch.data.crops import CropOptions
 from vqcnir_arch.data.files import decode_image, existing_folder, find_images, read_image
+from vqcnir_arch.data.lists import ListedImages, is_list
 from vqcnir_arch.errors import UserError
 
 META_LINE = re.compile(r"(?P<key>.+)\.png \(\d+,\d+,\d+\) \d+")
@@ -93,17 +94,22 @@ def lmdb_path(folder: Path) -> Path:
 
 
 def open_images(folder: Path, io_backend: dict[str, str], what: str) -> Images:
-    """Open the images of a folder, or of the LMDB beside it.
+    """Open the images of a folder, of the LMDB beside it, or of a list (`.txt`).
 
     Args:
-        folder: of the images, whether it is there or only its LMDB.
+        folder: of the images, whether it is there or only its LMDB; or the list.
         io_backend: the option of that name.
         what: name of the folder for the error.
 
     Raises:
         UserError: it is missing, has no images or is broken.
     """
-    if io_backend.get("type") != "lmdb":
+    is_lmdb = io_backend.get("type") == "lmdb"
+    if is_list(folder):
+        if is_lmdb:
+            raise UserError(f"{what} '{folder}' is a list of files: it needs io_backend: {{type: disk}}")
+        return ListedImages(folder, what)
+    if not is_lmdb:
         return FolderImages(existing_folder(folder, what))
     path = lmdb_path(folder)
     if folder.is_dir() and not path.exists():
@@ -112,13 +118,13 @@ def open_images(folder: Path, io_backend: dict[str, str], what: str) -> Images:
 
 
 def open_all(dataroot: str | list[str], io_backend: dict[str, str], what: str) -> dict[str, tuple[Images, str]]:
-    """Open the images of one folder or of several, each with all folders below it.
+    """Open the images of one folder or list or of several, each folder with all folders below it.
 
     Returns:
         By name, which has the folder's name before it if there are several: the images, and the name among them.
 
     Raises:
-        UserError: a folder is missing or empty, or two images would have the same name; `what` begins the line.
+        UserError: a folder or list is missing or empty, or two images would have the same name; `what` begins the line.
     """
     roots = dataroot if isinstance(dataroot, list) else [dataroot]
     found: dict[str, tuple[Images, str]] = {}
@@ -126,7 +132,7 @@ def open_all(dataroot: str | list[str], io_backend: dict[str, str], what: str) -
         folder = Path(root).expanduser()
         images = open_images(folder, io_backend, f"{what}: dataroot")
         for inner, path in images.paths.items():
-            name = inner if len(roots) == 1 else f"{folder.name}/{inner}"
+            name = inner if len(roots) == 1 else f"{folder.stem if is_list(folder) else folder.name}/{inner}"
             if name in found:
                 others, other = found[name]
                 raise UserError(f"{what}: '{others.paths[other]}' and '{path}' would have the same name '{name}'")

@@ -8,7 +8,12 @@ import torch
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options.blocks import SCHEDULERS, check_block, check_dataset, check_named, check_network
-from vqcnir_arch.options.contradictions import float16_on_cpu, switches_without_reader, training_contradictions
+from vqcnir_arch.options.contradictions import (
+    checkpoints_without_network,
+    float16_on_cpu,
+    switches_without_reader,
+    training_contradictions,
+)
 from vqcnir_arch.options.schema import Experiment
 from vqcnir_arch.options.sections import check_section, mapping
 from vqcnir_arch.options.unchecked import is_own_loss, model_class, reads_own_keys
@@ -43,6 +48,7 @@ def find_problems(options: Any, is_train: bool) -> tuple[dict[str, Any], list[st
         checked[name] = check_network(findings, checked[name], name)
     for phase, block in mapping(checked.get("datasets")).items():
         checked["datasets"][phase] = check_dataset(findings, block, phase)
+    findings += [] if foreign else checkpoints_without_network(checked)
     metrics = mapping(mapping(checked.get("val")).get("metrics"))
     for name, block in metrics.items():
         # `better` is BasicSR's own key, read by its best-so-far table

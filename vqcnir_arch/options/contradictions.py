@@ -35,6 +35,18 @@ def training_contradictions(options: dict[str, Any]) -> list[str]:
     return found
 
 
+def checkpoints_without_network(options: dict[str, Any]) -> list[str]:
+    """BasicSR reads past a checkpoint for a network that the option file does not have."""
+    given = [str(key) for key, value in mapping(options.get("path")).items() if value is not None]
+    labels = [key.removeprefix("pretrain_network_") for key in given if key.startswith("pretrain_network_")]
+    known = [str(key).removeprefix("network_") for key in options if str(key).startswith("network_")]
+    return [
+        f"path: pretrain_network_{label}: there is no network_{label}{nearest(label, known)}"
+        for label in labels
+        if label not in known
+    ]
+
+
 def schedule_contradictions(block: Any, total_iter: Any) -> list[str]:
     """BasicSR would notice these when it builds the schedule, or only at the iteration where the schedule ends."""
     if not isinstance(block, dict):

@@ -11,18 +11,25 @@ from typing import Any
 import yaml
 
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.options.published import refuse_published
 from vqcnir_arch.options.shipped import shipped
 from vqcnir_arch.tensor_files import existing_file
 
 
 class OptionLoader(yaml.SafeLoader):
-    """PyYAML's safe loader that also refuses a key that stands twice, which YAML would silently let win."""
+    """PyYAML's safe loader that notes, in `twice`, keys that stand twice, of which YAML silently takes the last."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.twice: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                raise UserError(f"line {node.value[i][0].start_mark.line + 1}: '{key}' stands there twice")
+        self.twice += [
+            f"line {node.value[i][0].start_mark.line + 1}: '{key}' stands there twice"
+            for i, key in enumerate(keys)
+            if key in keys[:i]
+        ]
         return super().construct_mapping(node, deep)
 
 
@@ -30,13 +37,27 @@ def read_options(path: str | os.PathLike[str], force: Sequence[str] = ()) -> dic
     """Read an option file and apply `--force_yml` entries such as `train:ema_decay=0.999`.
 
     Raises:
-        UserError: the file is missing or not YAML, or an entry names a key that is not in the file.
+        UserError: the file is missing, not YAML or a published project's, or an entry names a key that is not in it.
     """
     path = option_file(path)
+    options, twice = load_file(path)
+    refuse_published(options, path)
+    if twice:
+        raise UserError(f"option file '{path}', {twice[0]}")
+    for entry in force:
+        apply_forced(options, entry)
+    return options
+
+
+def load_file(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the content of an option file, whoever's it is, and a line for each key that stands in it twice.
+
+    Raises:
+        UserError: it is not YAML, or no mapping.
+    """
     try:
-        options = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)
-    except UserError as error:
-        raise UserError(f"option file '{path}', {error}") from error
+        loader = OptionLoader(path.read_text(encoding="utf-8"))
+        options = loader.get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
@@ -45,9 +66,7 @@ def read_options(path: str | os.PathLike[str], force: Sequence[str] = ()) -> dic
         ) from error
     if not isinstance(options, dict):
         raise UserError(f"option file '{path}' holds a {type(options).__name__}, expected a mapping of options")
-    for entry in force:
-        apply_forced(options, entry)
-    return options
+    return options, loader.twice
 
 
 def option_file(path: str | os.PathLike[str]) -> Path:
