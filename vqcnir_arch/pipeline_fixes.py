@@ -12,8 +12,9 @@ The pipelines are called as they are: for the time of a run, names are replaced 
    `init_tb_loggers` comes next.
 5. `create_train_val_dataloader`: before `build_model`; here the run gets its data, and its place in them from step 2.
 6. `build_model`, then the model's `resume_training`: the model joins a run that stands where it is to go on.
-7. Each iteration: `update_learning_rate`, `feed_data`, `optimize_parameters`, and every so many `get_current_log`,
-   `save`, `validation`: the checkpoint of an iteration is written after its log line and before its validation.
+7. `MessageLogger` is made. Each iteration: `update_learning_rate`, `feed_data`, `optimize_parameters`, and every so
+   many the message logger, `save`, `validation`: the checkpoint of an iteration is written after its line in the log
+   and before its validation.
 8. At the end `save` as the latest, then `validation` once more.
 
 `test_pipeline` has the steps 1, 3, 4, then the data, `build_model` and one `validation` for each data set.
@@ -38,7 +39,7 @@ import torch
 import torch.distributed as dist
 from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import get_root_logger, set_random_seed
+from basicsr.utils import MessageLogger, get_root_logger, set_random_seed
 from basicsr.utils import options as basicsr_options
 
 import vqcnir_arch
@@ -48,6 +49,7 @@ from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.checkpoints import below, newest_checkpoint, read_checkpoint
 from vqcnir_arch.training.distributed import from_first, init_processes
+from vqcnir_arch.training.metrics_log import MetricsLog
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.run import TrainingRun
 from vqcnir_arch.whole_files import remove_leftovers
@@ -66,7 +68,7 @@ def launcher_fixes(checked: dict[str, Any], flags: Sequence[str]) -> Iterator[Tr
         for module in (basicsr.train, basicsr.test):
             for name in ("parse_options", "make_exp_dirs", "build_model"):
                 stack.enter_context(replaced(module, name, getattr(fixes, name)))
-        for name in ("load_resume_state", "init_tb_loggers", "create_train_val_dataloader"):
+        for name in ("load_resume_state", "init_tb_loggers", "create_train_val_dataloader", "MessageLogger"):
             stack.enter_context(replaced(basicsr.train, name, getattr(fixes, name)))
         stack.enter_context(replaced(basicsr.train, "CPUPrefetcher", LazyPrefetcher))
         for name in ("init_dist", "ordered_yaml"):
@@ -195,8 +197,12 @@ class PipelineFixes:
         return build
 
     def build_model(self, options: dict[str, Any]) -> Any:
-        """Any model of BasicSR is made safe, also one that knows nothing of it."""
+        """Any model of BasicSR is made safe, also one that knows nothing of it; the run's folder is there by now."""
         get_root_logger().info(f"Versions: {versions()}")
+        if options["rank"] == 0:
+            self.run.metrics = MetricsLog(Path(options["path"]["log"]))
+            if self.resumed is not None:
+                self.run.metrics.go_back(self.resumed)
         cls = lookup(MODEL_REGISTRY, options["model_type"])
         if issubclass(cls, BaseModel) and not issubclass(cls, SafeTraining):
             cls = type(cls.__name__, (SafeForeignTraining, cls), {})
@@ -205,6 +211,23 @@ class PipelineFixes:
             model.join(self.run)
         get_root_logger().info(f"Model [{cls.__name__}] is created.")
         return model
+
+    def MessageLogger(self, *arguments: Any) -> RecordingLogger:
+        """What is logged is also written where it can be read."""
+        return RecordingLogger(self.run.metrics, *arguments)
+
+
+class RecordingLogger(MessageLogger):
+    """BasicSR's, which also writes each line to the run's `metrics.jsonl`."""
+
+    def __init__(self, metrics: MetricsLog | None, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.metrics = metrics
+
+    def __call__(self, log_vars: dict[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.append({"kind": "training", **log_vars})
+        super().__call__(log_vars)
 
 
 def versions() -> str:
