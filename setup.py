@@ -15,7 +15,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "vqcnir_arch/__init__.py").read_text(encoding="utf-8")).group(1)
-OPTION_FILES = sorted(Path("options").rglob("*.yml"))
+OPTION_FILES = [*sorted(Path("options").rglob("*.yml")), Path("options/schema.json")]
 EXPORT = ["onnx>=1.19", "onnxscript", "onnxruntime"]  # for `vqcnir export`
 SERVE = ["gradio>=6.31,<6.32"]  # 99 MB with what it needs; serving/page.py relies on a private method of these releases
 REPORT = ["jinja2>=3.1", "plotly>=6"]  # for `vqcnir report`
@@ -70,6 +70,7 @@ setup(
         "export": EXPORT,
         "serve": SERVE,
         "test": [
+            "jsonschema",
             "pytest",
             "pytorch-msssim",
             "pytest-xdist",
