@@ -101,7 +101,10 @@ BROKEN = [
     '{"kind": "training"}',
     '{"kind": "other", "iter": 1}',
     '{"kind": "training", "iter": "far"}',
+    '{"kind": "training", "iter": null}',
+    '{"kind": "training", "iter": 1, "l_pix": "bright"}',
     '{"kind": "validation", "iter": 1}',
+    '{"kind": "test", "dataset": "night", "metrics": 7}',
 ]
 
 

@@ -39,7 +39,7 @@ import torch
 import torch.distributed as dist
 from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import MessageLogger, get_root_logger, set_random_seed
+from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils import options as basicsr_options
 
 import vqcnir_arch
@@ -49,7 +49,7 @@ from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.checkpoints import below, newest_checkpoint, read_checkpoint
 from vqcnir_arch.training.distributed import from_first, init_processes
-from vqcnir_arch.training.metrics_log import MetricsLog
+from vqcnir_arch.training.metrics_log import MetricsLog, RecordingLogger
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.run import TrainingRun
 from vqcnir_arch.whole_files import remove_leftovers
@@ -215,19 +215,6 @@ class PipelineFixes:
     def MessageLogger(self, *arguments: Any) -> RecordingLogger:
         """What is logged is also written where it can be read."""
         return RecordingLogger(self.run.metrics, *arguments)
-
-
-class RecordingLogger(MessageLogger):
-    """BasicSR's, which also writes each line to the run's `metrics.jsonl`."""
-
-    def __init__(self, metrics: MetricsLog | None, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.metrics = metrics
-
-    def __call__(self, log_vars: dict[str, Any]) -> None:
-        if self.metrics is not None:
-            self.metrics.append({"kind": "training", **log_vars})
-        super().__call__(log_vars)
 
 
 def versions() -> str:

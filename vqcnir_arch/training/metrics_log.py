@@ -18,11 +18,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from basicsr.utils import MessageLogger
+
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.whole_files import reason, whole_file
 
 NAME = "metrics.jsonl"
-REQUIRED = {"training": ("iter",), "validation": ("iter", "dataset", "metrics"), "test": ("dataset", "metrics")}
+REQUIRED = {
+    "training": {"iter": int},
+    "validation": {"iter": int, "dataset": str, "metrics": dict},
+    "test": {"dataset": str, "metrics": dict},
+}
 WORDS = ("kind", "dataset")
 """Keys whose values are words; all others are numbers, or mappings and lists of them."""
 
@@ -75,6 +81,19 @@ class MetricsLog:
                 file.writelines((json.dumps(_plain(line)) + "\n").encode() for line in kept)
 
 
+class RecordingLogger(MessageLogger):
+    """BasicSR's, which also writes each line to the run's `metrics.jsonl`."""
+
+    def __init__(self, metrics: MetricsLog | None, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.metrics = metrics
+
+    def __call__(self, log_vars: dict[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.append({"kind": "training", **log_vars})
+        super().__call__(log_vars)
+
+
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Read the lines of a run's `metrics.jsonl`; none where it has no such file.
 
@@ -102,7 +121,7 @@ def last_validation(folder: Path) -> dict[str, float]:
 def _parsed(text: str, where: str) -> dict[str, Any]:
     try:
         line = json.loads(text)
-        if all(key in line for key in REQUIRED[line["kind"]]):
+        if all(isinstance(line[key], kind) for key, kind in REQUIRED[line["kind"]].items()):
             return {key: value if key in WORDS else _numbers(value) for key, value in line.items()}
     except (ValueError, TypeError, LookupError):
         pass

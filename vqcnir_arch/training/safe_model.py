@@ -38,6 +38,9 @@ class SafeTraining(SafeSaving):
     Outside our launchers `run` is None and the loop is the host's.
     """
 
+    metric_means: dict[str, float]
+    """What the last validation measured."""
+
     # --- building ----------------------------------------------------------------------------------------------------
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
