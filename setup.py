@@ -13,5 +13,5 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
     )
 
 # outside a checkout the commands find them below sys.prefix
-OPTION_FILES = sorted(Path("options").rglob("*.yml"))
+OPTION_FILES = [*sorted(Path("options").rglob("*.yml")), Path("options/schema.json")]
 setup(data_files=[(f"share/vqcnir/{file.parent.as_posix()}", [str(file)]) for file in OPTION_FILES])

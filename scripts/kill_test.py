@@ -4,7 +4,8 @@
 
 The run is stage I on photographs, with discriminator, EMA and validation. SIGKILL and SIGTERM take turns, and each
 third kill waits for a moment in which a file is being written. Exit status 0 means that all weights, optimiser states,
-random states and best metrics of the last checkpoint are the same bit for bit.
+random states and best metrics of the last checkpoint are the same bit for bit, and so are the lines of `metrics.jsonl`
+but for times and for the codes counted since the line before.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from training_runs import ENVIRONMENT, checkpoint, command, differences, make_images, options, train, write  # noqa: E402
+from training_runs import (  # noqa: E402
+    ENVIRONMENT,
+    checkpoint,
+    command,
+    differences,
+    make_images,
+    measured,
+    options,
+    train,
+    write,
+)
 
 START = 60.0  # seconds until a run must have begun
 
@@ -99,6 +110,11 @@ def kill_test(out: Path, kills: int, seed: int = 0, iterations: int | None = Non
     found = differences(checkpoint(out / "undisturbed", length), checkpoint(out / "killed", length))
     if found:
         raise SystemExit("the killed run differs in " + ", ".join(found[:10]))
+    records = [measured(out / name, also=("codebook_usage", "perplexity")) for name in ("undisturbed", "killed")]
+    if records[0] != records[1]:
+        raise SystemExit(
+            f"the killed run measured {len(records[1])} lines, the undisturbed one others ({len(records[0])})"
+        )
     leftovers = [str(path) for path in (out / "killed").rglob(".*.saving")]
     if leftovers:
         raise SystemExit(f"unfinished files are left: {', '.join(leftovers)}")

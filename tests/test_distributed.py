@@ -9,6 +9,7 @@ from training_runs import (
     checkpoint,
     differences,
     make_images,
+    measured,
     options,
     read_logs,
     sr_options,
@@ -64,6 +65,7 @@ def test_every_image_is_validated_once_and_one_process_writes_the_log(two):
     folder = two / "experiments/run"
     assert len(list(folder.glob("visualization/val/*/*_8.png"))) == 3
     assert len(list(folder.glob("*.log"))) == 1
+    assert [line["iter"] for line in measured(two)] == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8]
     assert not list((two / "experiments").glob("*_archived_*"))
 
 
@@ -74,6 +76,7 @@ def test_exact_resume(images, two, tmp_path):
     made = options(images, val__save_img=True, datasets__train__num_worker_per_gpu=1)
     train(made, tmp_path, "--auto_resume", processes=2)
     assert differences(checkpoint(two, 8), checkpoint(tmp_path, 8)) == []
+    assert measured(tmp_path) == measured(two)
 
 
 def test_signal_to_torchrun(images, tmp_path):

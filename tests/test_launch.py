@@ -27,6 +27,7 @@ from launch_place import (
 import vqcnir_arch
 from vqcnir_arch import load_network
 from vqcnir_arch.launch import run
+from vqcnir_arch.pipeline_fixes import PipelineFixes
 
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
 
@@ -164,6 +165,8 @@ def test_force_yml(place):
     for name, seed in (("a", 0), ("b", 1), ("c", 1)):
         run("train", [*written(content), "--force_yml", *forced[:2], f"name={name}", f"manual_seed={seed}"])
     a, b, c = (load_network(f"experiments/{name}/models/net_g_latest.pth") for name in "abc")
+    kept = (place / "experiments/b/options.yml").read_text()
+    assert "--force_yml train:total_iter=1 train:optim_g:lr=1e-5 name=b manual_seed=1" in kept.partition("\n\n")[0]
     # BasicSR seeds before it reads --force_yml: the launcher must not
     assert torch.equal(b.encoder.in_conv.weight, c.encoder.in_conv.weight)
     assert not torch.equal(a.encoder.in_conv.weight, b.encoder.in_conv.weight)
@@ -173,6 +176,29 @@ def test_force_yml(place):
     run("train", written(content))
     d = load_network("experiments/d/models/net_g_latest.pth")
     assert torch.equal(b.encoder.in_conv.weight, d.encoder.in_conv.weight)
+
+
+def test_basicsr_gets_the_options_that_were_checked(place, monkeypatch):
+    """Not what it would make of the file and of the forced entries itself: `none` is a name, `1e-4` a number."""
+
+    class Reached(Exception):
+        pass
+
+    def reached(self, options):
+        raise Reached(options)
+
+    monkeypatch.setattr(PipelineFixes, "load_resume_state", reached)
+    content = restoration_options()
+    content["train"]["amp"] = "bf16"
+    forced = ["train:amp=none", "train:optim_g:lr=1e-5", "datasets:train:dataroot=[night]"]
+    before = list(sys.argv)
+    with pytest.raises(Reached) as caught:
+        run("train", [*written(content), "--auto_resume", "--debug", "--force_yml", *forced])
+    (options,) = caught.value.args
+    assert options["train"]["amp"] == "none" and options["train"]["optim_g"]["lr"] == 1e-5
+    assert options["datasets"]["train"]["dataroot"] == ["night"]
+    assert options["auto_resume"] and options["name"] == "debug_tiny" and options["logger"]["print_freq"] == 1
+    assert sys.argv == before
 
 
 def test_auto_resume(place, capsys):

@@ -231,11 +231,7 @@ def test_unreadable_option_files(place, capsys):
         ("train:total_iter=many", "train: total_iter: "),
         ("network_g:codebook_size=[1", "--force_yml 'network_g:codebook_size=[1'"),
         ("train:total_iter=!!float many", "'!!float many' is not YAML"),
-        (
-            "datasets:train:dataroot=[night, night]",
-            "'datasets:train:dataroot=[night, night]': a list is written as in Python: "
-            "\"datasets:train:dataroot=['night', 'night']\"",
-        ),
+        ("datasets:train:dataroot=[night, nihgt]", "'nihgt' does not exist (did you mean 'night'?)"),
     ],
 )
 def test_bad_force_yml(place, capsys, forced, expected):

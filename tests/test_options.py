@@ -32,6 +32,8 @@ def test_numbers_as_strings_become_numbers():
     assert checked["train"]["ema_decay"] == 0.999
     assert checked["network_g"]["codebook_size"] == 1024
     assert options == before  # the given options stay
+    for part in ("train", "network_g", "datasets"):
+        assert list(checked[part]) == list(options[part])  # in the order of the file, which the log shows
 
 
 def test_duplicate_key_in_a_nested_block(tmp_path):
@@ -50,8 +52,11 @@ def test_yaml_aliases(tmp_path):
 
 def test_force_reads_yaml_values(tmp_path):
     (tmp_path / "x.yml").write_text("train: {total_iter: 5, name: a}\nseed: 1\n")
-    forced = ["train:total_iter=-3", "train:name=[1, 'x']", "seed=~"]
-    assert read_options(tmp_path / "x.yml", forced) == {"train": {"total_iter": -3, "name": [1, "x"]}, "seed": None}
+    forced = ["train:total_iter=-3", "train:name=[1, 'x', y=z]", "seed=~"]
+    assert read_options(tmp_path / "x.yml", forced) == {
+        "train": {"total_iter": -3, "name": [1, "x", "y=z"]},
+        "seed": None,
+    }
 
 
 def test_names_leave_basicsrs_suffix_out():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -15,8 +16,10 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from training_runs import options, train_here
 
 import vqcnir_arch
+from vqcnir_arch.report.basicsr_log import read_log_curves
 from vqcnir_arch.report.charts import POINTS
-from vqcnir_arch.report.curves import Curve, read_log_curves
+from vqcnir_arch.report.curves import Curve
+from vqcnir_arch.training.metrics_log import NAME, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +53,43 @@ def image_of(source):
 
 
 @pytest.mark.parametrize("name", ["run", "second"])
-def test_every_scalar_of_the_event_files_is_drawn(root, page, name):
+def test_every_measurement_is_drawn(root, page, name):
+    """What stands in `metrics.jsonl` to the last bit; and that is what TensorBoard got, in float32."""
     written = scalars(root / "tb_logger" / name)
     assert {"losses/l_pix", "metrics/val/psnr", "lr_g", "codebook_usage", "perplexity"} <= set(written)
+    drawn = set(page.charts) - {"psnr against ssim, each image"}
+    assert drawn == {tag.removeprefix("losses/").removeprefix("metrics/") for tag in written}
     for tag, by_step in written.items():
         steps, values = page.curve(tag.removeprefix("losses/").removeprefix("metrics/"), name)
-        assert dict(zip(steps, values, strict=True)) == by_step
+        assert dict(zip(steps, values, strict=True)) == pytest.approx(by_step, rel=1e-6)
         assert steps == sorted(steps)
+    for line in read_metrics(root / "experiments" / name):
+        values = {"l_pix": line["l_pix"]} if line["kind"] == "training" else {"val/psnr": line["metrics"]["psnr"]}
+        for title, value in values.items():
+            assert dict(zip(*page.curve(title, name), strict=True))[line["iter"]] == value
+
+
+def test_event_files_that_are_asked_for(root, tmp_path):
+    page = report(tmp_path / "page.html", root / "experiments/run", "--tb", root / "tb_logger")
+    assert "event files in" in page.words
+    for tag, by_step in scalars(root / "tb_logger/run").items():
+        curve = page.curve(tag.removeprefix("losses/").removeprefix("metrics/"), "run")
+        assert dict(zip(*curve, strict=True)) == by_step
+    page = report(tmp_path / "page.html", root / "experiments/run", "--tb", root / "images")
+    assert "no event files in" in page.words and "curves from metrics.jsonl" in page.words
+
+
+def test_event_files_of_a_run_that_is_not_ours(root, tmp_path):
+    shutil.copytree(root / "experiments/run", tmp_path / "experiments/run")
+    shutil.copytree(root / "tb_logger/run", tmp_path / "tb_logger/run")
+    ours = report(tmp_path / "ours.html", tmp_path / "experiments/run")
+    (tmp_path / "experiments/run" / NAME).unlink()
+    page = report(tmp_path / "page.html", tmp_path / "experiments/run")
+    for tag, by_step in scalars(root / "tb_logger/run").items():
+        curve = page.curve(tag.removeprefix("losses/").removeprefix("metrics/"), "run")
+        assert dict(zip(*curve, strict=True)) == by_step
+    cells = [row[ours.rows[0].index("val psnr")] for row in (ours.rows[1], page.rows[1])]
+    assert cells[0] == cells[1] and "(best " in cells[0]  # the log says the same
 
 
 def test_tables_across_experiments(root, page):
@@ -145,6 +178,9 @@ def test_values_of_an_evaluation_are_taken_over(root, tmp_path, place):
 
 def test_without_event_files_the_log_gives_the_curves(root, tmp_path, capsys):
     train_here(options(root, name="silent"), root)
+    page = report(tmp_path / "page.html", root / "experiments/silent")
+    assert len(page.curve("val/psnr", "silent")[0]) == 2 and "no event files" not in page.words
+    (root / "experiments/silent" / NAME).unlink()  # as of a run by BasicSR's own launcher
     page = report(tmp_path / "page.html", root / "experiments/silent")
     steps, values = page.curve("l_pix", "silent")
     assert steps == list(range(1, 9))

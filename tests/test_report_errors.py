@@ -52,6 +52,7 @@ def test_folders_that_are_no_experiments_are_named_one_line_each(root):
 
 
 def test_a_training_that_kept_no_scalar(root):
+    (root / "experiments/run/metrics.jsonl").unlink()
     log = next((root / "experiments/run").glob("train_*.log"))
     log.write_text("".join(line for line in log.read_text().splitlines(True) if "iter:" not in line))
     (line,) = refused(root, root / "experiments/run")
@@ -68,6 +69,13 @@ def test_a_log_that_is_none(root):
     (line,) = refused(root, root / "experiments/run")
     assert "is no log of BasicSR" in line
     assert log.name in line
+
+
+def test_a_broken_line_of_metrics(root):
+    with open(root / "experiments/run/metrics.jsonl", "a") as file:
+        file.write("no JSON\n")
+    (line,) = refused(root, root / "experiments/run")
+    assert line.endswith("metrics.jsonl', line 3: is no line of a run's metrics: no JSON")
 
 
 def test_results_that_do_not_pair(root):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from basicsr.utils import logger as basicsr_logger
 from torch.utils.data import DataLoader, Dataset
-from training_runs import checkpoint, differences, make_images, options, sr_options, train_here
+from training_runs import checkpoint, differences, make_images, measured, options, sr_options, train_here
 
 from vqcnir_arch.models import VQModel
 from vqcnir_arch.training.order import ResumableSampler, SampleKey, SeededSamples
@@ -69,6 +69,9 @@ def test_exact_resume(undisturbed, tmp_path, monkeypatch, signal_at, name, itera
     made["datasets"]["train"]["num_worker_per_gpu"] = workers[1]
     train_here(made, tmp_path, "--auto_resume")
     assert differences(checkpoint(undisturbed, 8, name), checkpoint(tmp_path, 8, name)) == []
+    lines = measured(undisturbed, name)
+    assert measured(tmp_path, name) == lines  # none twice, none lost
+    assert [line["iter"] for line in lines] == [1, 2, 3, 4, 4, 5, 6, 7, 8, 8]
 
 
 def test_resume_state_counts_from_the_root(undisturbed, tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ import yaml
 from skimage import data as photos
 
 from vqcnir_arch.launch import run
+from vqcnir_arch.training.metrics_log import read_metrics
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -150,6 +151,13 @@ def run_here(pipeline: str, made: dict, root: Path, *arguments: str) -> None:
 
 def read_logs(root: Path, name: str = "run") -> str:
     return "".join(path.read_text() for path in sorted((root / "experiments" / name).glob("train_*.log")))
+
+
+def measured(root: Path, name: str = "run", also: tuple[str, ...] = ()) -> list[dict]:
+    """Return what `metrics.jsonl` holds, without times, which two runs cannot have in common, and keys in `also`."""
+    left_out = {"time", "data_time", "images_per_s", *also}
+    lines = read_metrics(root / "experiments" / name)
+    return [{key: value for key, value in line.items() if key not in left_out} for line in lines]
 
 
 def start(made: dict, root: Path, *arguments: str, processes: int = 0, **keywords: object) -> subprocess.Popen:

@@ -39,7 +39,7 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
 
     from vqcnir_arch.options import preflight, read_options
     from vqcnir_arch.options.unchecked import unchecked_blocks
-    from vqcnir_arch.pipeline_fixes import command_line, launcher_fixes
+    from vqcnir_arch.pipeline_fixes import launcher_fixes, replaced
     from vqcnir_arch.training.stop import Stopped
 
     is_train = pipeline == "train"
@@ -50,19 +50,16 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
         from vqcnir_arch.evaluation.after_test import AfterTest
 
         after = AfterTest(known.protocol, options)
-        known.force_yml += after.entries
+        options["val"] |= after.wanted
     for note in unchecked_blocks(options):
         print(f"vqcnir: note: {note}", file=sys.stderr)
 
-    ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    ours.add_argument("--root")
-    ours.add_argument("--protocol")
-    ours.add_argument("--force_yml", nargs="+")
-    _, kept = ours.parse_known_args(arguments)  # the rest is BasicSR's
-    kept += ["--force_yml", *known.force_yml] if known.force_yml else []
+    flags = ["-opt", known.opt, "--launcher", known.launcher]
+    flags += [flag for flag, given in (("--auto_resume", known.auto_resume), ("--debug", known.debug)) if given]
     status = 0
     try:
-        with launcher_fixes(options), command_line(f"vqcnir_{pipeline}", kept):
+        # the command stands in the copy of the option file that BasicSR keeps
+        with launcher_fixes(options, flags), replaced(sys, "argv", [f"vqcnir_{pipeline}", *arguments]):
             if is_train:
                 from basicsr.train import train_pipeline
 

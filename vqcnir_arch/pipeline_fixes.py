@@ -1,6 +1,23 @@
 """What BasicSR 1.4.2's pipelines get wrong, each fix with its reason; only our launchers apply it.
 
 The pipelines are called as they are: for the time of a run, names are replaced that they look up in their modules.
+
+`train_pipeline` does the following in this order, and the fixes rely on it:
+
+1. `parse_options`: calls `ordered_yaml`, then `init_dist`. All later steps know rank, folders and seed from it.
+2. `load_resume_state`: before `make_exp_dirs`, which is then left out; so this one makes the folders that a resume
+   needs, and leaves its notes for step 5, as there is no log yet.
+3. `make_exp_dirs`: moves the folder of an earlier run away; `copy_opt_file` writes `sys.argv` into the new one.
+4. The log file is opened by the first `get_root_logger`; whoever calls that earlier gets a log without a file.
+   `init_tb_loggers` comes next.
+5. `create_train_val_dataloader`: before `build_model`; here the run gets its data, and its place in them from step 2.
+6. `build_model`, then the model's `resume_training`: the model joins a run that stands where it is to go on.
+7. `MessageLogger` is made. Each iteration: `update_learning_rate`, `feed_data`, `optimize_parameters`, and every so
+   many the message logger, `save`, `validation`: the checkpoint of an iteration is written after its line in the log
+   and before its validation.
+8. At the end `save` as the latest, then `validation` once more.
+
+`test_pipeline` has the steps 1, 3, 4, then the data, `build_model` and one `validation` for each data set.
 """
 
 from __future__ import annotations
@@ -11,7 +28,7 @@ import importlib.metadata
 import math
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +47,7 @@ from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.distributed import from_first, init_processes
+from vqcnir_arch.training.metrics_log import MetricsLog, RecordingLogger
 from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.run import TrainingRun
 from vqcnir_arch.training.saved_runs import below, newest_checkpoint, read_checkpoint
@@ -38,21 +56,23 @@ from vqcnir_arch.whole_files import remove_leftovers
 
 
 @contextlib.contextmanager
-def launcher_fixes(checked: dict[str, Any]) -> Iterator[TrainingRun]:
+def launcher_fixes(checked: dict[str, Any], flags: Sequence[str]) -> Iterator[TrainingRun]:
     """Mend BasicSR's pipelines for the duration of a run.
 
     Args:
-        checked: the option file's content after `check_options`.
+        checked: the run's options, after `--force_yml` and `check_options`.
+        flags: BasicSR's command line: `-opt FILE`, `--launcher`, `--auto_resume`, `--debug`.
     """
-    fixes = PipelineFixes(checked)
+    fixes = PipelineFixes(checked, flags)
     with contextlib.ExitStack() as stack:
         for module in (basicsr.train, basicsr.test):
             for name in ("parse_options", "make_exp_dirs", "build_model"):
                 stack.enter_context(replaced(module, name, getattr(fixes, name)))
-        for name in ("load_resume_state", "init_tb_loggers", "create_train_val_dataloader"):
+        for name in ("load_resume_state", "init_tb_loggers", "create_train_val_dataloader", "MessageLogger"):
             stack.enter_context(replaced(basicsr.train, name, getattr(fixes, name)))
         stack.enter_context(replaced(basicsr.train, "CPUPrefetcher", LazyPrefetcher))
-        stack.enter_context(replaced(basicsr_options, "init_dist", fixes.init_dist))
+        for name in ("init_dist", "ordered_yaml"):
+            stack.enter_context(replaced(basicsr_options, name, getattr(fixes, name)))
         stack.callback(fixes.run.stop.restore)
         yield fixes.run
 
@@ -60,8 +80,9 @@ def launcher_fixes(checked: dict[str, Any]) -> Iterator[TrainingRun]:
 class PipelineFixes:
     """The replacements; each calls the original where that does part of the work."""
 
-    def __init__(self, checked: dict[str, Any]) -> None:
+    def __init__(self, checked: dict[str, Any], flags: Sequence[str]) -> None:
         self.checked = checked
+        self.flags = flags
         self.run = TrainingRun()
         self.resumed: dict[str, Any] | None = None
         self.original = {
@@ -74,14 +95,18 @@ class PipelineFixes:
         use_gpu = torch.cuda.is_available() and self.checked["num_gpu"] != 0
         init_processes(launcher, use_gpu, options.get("port"), options.get("backend"))
 
-    def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Any]:
-        """Numbers that YAML or --force_yml leave as strings (`1e-4`, `-3`) come as numbers; the seed holds.
+    def ordered_yaml(self) -> tuple[Callable[[Any], CheckedOptions], None]:
+        """BasicSR asks here for the YAML loader that it reads the option file with."""
+        return lambda file: CheckedOptions(self.checked), None
 
-        BasicSR seeds before it applies --force_yml, so a forced manual_seed would not change a run; and where there is
-        none, each process draws its own, so that they would not agree on the order of the data.
+    def parse_options(self, root_path: str, is_train: bool = True) -> tuple[dict[str, Any], Any]:
+        """BasicSR gets the checked options, in which --force_yml has been applied, and one seed for all processes.
+
+        It would read numbers such as `1e-4` as strings, seed before it applies --force_yml, and without a manual_seed
+        draw another seed in each process, so that they would not agree on the order of the data.
         """
-        options, args = self.original["parse_options"](root_path, is_train)
-        take_over(options, self.checked)
+        with replaced(sys, "argv", ["vqcnir", *self.flags]):
+            options, args = self.original["parse_options"](root_path, is_train)
         options["manual_seed"] = from_first(options["manual_seed"])
         set_random_seed(options["manual_seed"] + options["rank"])
         train = options["datasets"].get("train", {})
@@ -172,8 +197,12 @@ class PipelineFixes:
         return build
 
     def build_model(self, options: dict[str, Any]) -> Any:
-        """Any model of BasicSR is made safe, also one that knows nothing of it."""
+        """Any model of BasicSR is made safe, also one that knows nothing of it; the run's folder is there by now."""
         get_root_logger().info(f"Versions: {versions()}")
+        if options["rank"] == 0:
+            self.run.metrics = MetricsLog(Path(options["path"]["log"]))
+            if self.resumed is not None:
+                self.run.metrics.go_back(self.resumed)
         cls = lookup(MODEL_REGISTRY, options["model_type"])
         if issubclass(cls, BaseModel) and not issubclass(cls, SafeTraining):
             cls = type(cls.__name__, (SafeForeignTraining, cls), {})
@@ -182,6 +211,10 @@ class PipelineFixes:
             model.join(self.run)
         get_root_logger().info(f"Model [{cls.__name__}] is created.")
         return model
+
+    def MessageLogger(self, *arguments: Any) -> RecordingLogger:
+        """What is logged is also written where it can be read."""
+        return RecordingLogger(self.run.metrics, *arguments)
 
 
 def versions() -> str:
@@ -199,11 +232,17 @@ class LazyPrefetcher(CPUPrefetcher):
         self.ori_loader = loader
 
 
-@contextlib.contextmanager
-def command_line(program: str, arguments: Sequence[str]) -> Iterator[None]:
-    """Set `sys.argv`, which BasicSR's pipelines parse themselves."""
-    with replaced(sys, "argv", [program, *arguments]):
-        yield
+class CheckedOptions:
+    """In place of a loader of PyYAML: whatever the file, its content is the options that have been checked."""
+
+    def __init__(self, checked: dict[str, Any]) -> None:
+        self.checked = checked
+
+    def get_single_data(self) -> dict[str, Any]:
+        return copy.deepcopy(self.checked)  # BasicSR and the models write into it
+
+    def dispose(self) -> None:
+        """PyYAML calls it at the end."""
 
 
 @contextlib.contextmanager
@@ -215,12 +254,3 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
-
-
-def take_over(options: dict[str, Any], checked: dict[str, Any]) -> None:
-    """Replace strings in `options` by what `checked` holds at the same place, in every depth."""
-    for key, value in checked.items():
-        if isinstance(value, dict) and isinstance(options.get(key), dict):
-            take_over(options[key], value)
-        elif isinstance(options.get(key), str | list) and not isinstance(value, str):
-            options[key] = value

@@ -71,7 +71,7 @@ def run_demo(out: Path, seed: int, photos: Path | None = None) -> str:
     summary["prior_psnr"], summary["codebook_usage"] = report.measure_prior(prior, data / "test/high_sharp_scaled")
     summary["niqe"] = mean(row["restored_niqe"] for row in rows)
     report.save_comparison(out / "comparison.png", rows, SHOWN_ROWS)
-    figures.save_curves(out / "losses.png", {title: out / "tb_logger" / name for title, name in STAGES.items()})
+    figures.save_curves(out / "losses.png", {title: out / "experiments" / name for title, name in STAGES.items()})
     summary["seconds"] = time.perf_counter() - started
     summary["seed"] = seed
     (out / "demo.json").write_text(json.dumps({**summary, "images": report.plain(rows)}, indent=2), encoding="utf-8")

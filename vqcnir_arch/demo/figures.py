@@ -11,7 +11,8 @@ import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from vqcnir_arch.training.metrics_log import read_metrics
 
 
 def save_comparison(path: Path, columns: dict[str, Sequence[np.ndarray]], captions: Sequence[Sequence[str]]) -> None:
@@ -39,25 +40,14 @@ def save_comparison(path: Path, columns: dict[str, Sequence[np.ndarray]], captio
     plt.close(figure)
 
 
-def read_curves(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Read the loss curves that training wrote for TensorBoard: name to (iterations, values)."""
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    curves = {}
-    for tag in events.Tags()["scalars"]:
-        if tag.startswith("losses/"):
-            scalars = events.Scalars(tag)
-            curves[tag.removeprefix("losses/")] = ([s.step for s in scalars], [s.value for s in scalars])
-    return curves
-
-
 def save_curves(path: Path, stages: dict[str, Path]) -> None:
-    """Write one panel of loss curves per stage (title to TensorBoard folder)."""
+    """Write one panel of loss curves per stage (title to the folder of the run)."""
     figure, axes = plt.subplots(1, len(stages), figsize=(6 * len(stages), 4), squeeze=False)
     for axis, (title, folder) in zip(axes[0], stages.items(), strict=True):
-        for name, (steps, values) in read_curves(folder).items():
-            if name.startswith("l_"):
-                axis.plot(steps, values, label=name.removeprefix("l_"))
+        lines = [line for line in read_metrics(folder) if line["kind"] == "training"]
+        for name in dict.fromkeys(name for line in lines for name in line if name.startswith("l_")):
+            points = [(line["iter"], line[name]) for line in lines if name in line]
+            axis.plot(*zip(*points, strict=True), label=name.removeprefix("l_"))
         axis.set(title=title, xlabel="iteration", ylabel="loss", yscale="log")
         axis.grid(alpha=0.3)
         axis.legend()

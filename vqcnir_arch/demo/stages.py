@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import yaml
 from tqdm import tqdm
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.options import read_options
 from vqcnir_arch.options.shipped import shipped
+from vqcnir_arch.training.metrics_log import NAME, read_metrics
 
-PROGRESS = re.compile(r"\[epoch:.*iter:\s*([\d,]+)")
 IMAGES = re.compile(r"\|\s*(\d+)/(\d+) \[")
-"""How far the bar of BasicSR's test loop is (`val: pbar`)."""
-VALUE = re.compile(r"\b(l_\w+|psnr|ssim|niqe): ([-+.\de]+)")
+"""How far the bar of a test is (`val: pbar`)."""
 TAIL = 5
 
 
@@ -42,25 +42,39 @@ def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str], re
     Raises:
         UserError: the launcher failed; its last lines are in the message, all of them in its log.
     """
-    content = yaml.safe_load(options.read_text(encoding="utf-8"))
+    content = read_options(options, force)
+    folder = root / ("experiments" if pipeline == "train" else "results") / content["name"]
     total = content["train"]["total_iter"] if pipeline == "train" else None
     command = [sys.executable, "-m", f"vqcnir_arch.{pipeline}", "-opt", str(options), "--root", str(root)]
     command += [*(["--auto_resume"] if resume else []), "--force_yml", *force]
     tail: list[str] = []
+    seen = last_change(folder)
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1) as process,
         tqdm(total=total, desc=content["name"], unit="it" if total else "image") as bar,
     ):
         for line in process.stdout:
             tail = [*tail, line.rstrip()][-TAIL:]
-            progress, images = PROGRESS.search(line), IMAGES.search(line)
-            if images:
+            if images := IMAGES.search(line):
                 bar.total = int(images[2])
                 bar.update(int(images[1]) - bar.n)
-            if progress or "\t # " in line:  # an iteration, or a line of a validation's result
-                values = [f"{name}={float(value):.4g}" for name, value in VALUE.findall(line)]
-                bar.set_postfix_str(" ".join(values), refresh=False)
-                bar.update(int(progress[1].replace(",", "")) - bar.n if progress else 0)
-                bar.refresh()
+            if seen != (seen := last_change(folder)):
+                show(bar, read_metrics(folder))
+        show(bar, read_metrics(folder))
     if process.returncode:
         raise UserError(f"{pipeline} {options.name} failed (exit status {process.returncode}): " + " | ".join(tail))
+
+
+def last_change(folder: Path) -> int:
+    """Return when a run's `metrics.jsonl` was last written to, 0 where there is none."""
+    path = folder / NAME
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def show(bar: tqdm, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Show the last of the lines of `metrics.jsonl` on a bar."""
+    for line in lines[-1:]:
+        values = line.get("metrics") or {name: value for name, value in line.items() if name.startswith("l_")}
+        bar.set_postfix_str(" ".join(f"{name}={value:.4g}" for name, value in values.items()), refresh=False)
+        bar.update(line.get("iter", bar.n) - bar.n)
+        bar.refresh()

@@ -18,7 +18,7 @@ class AfterTest:
     """The evaluation that follows a test run; made before it, so that what cannot be evaluated is not run.
 
     Attributes:
-        entries: the `--force_yml` entries that make the run write what the protocol measures.
+        wanted: options of `val:` that make the run write what the protocol measures.
 
     Raises:
         UserError: there is no such protocol, or the model or the data sets cannot give what it needs.
@@ -28,13 +28,13 @@ class AfterTest:
         from vqcnir_arch.models.validation import Validation
 
         self.options, self.protocol = options, find_protocol(protocol)
-        self.entries = ["val:save_img=true"]
+        self.wanted = {"save_img": True}
         model = options["model_type"]
         is_ours = issubclass(lookup(MODEL_REGISTRY, model), Validation)
         if self.protocol.pixels == PIXELS_FLOAT:
             if not is_ours:
                 raise UserError(f"protocol {protocol} needs float outputs, which {model} does not write")
-            self.entries.append("val:save_float=true")
+            self.wanted["save_float"] = True
         suffix = options["val"].get("suffix")
         if suffix is None and not is_ours:
             suffix = options["name"]  # which BasicSR's own models add

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +82,7 @@ def option_file(path: str | os.PathLike[str]) -> Path:
 def apply_forced(options: dict[str, Any], entry: str) -> None:
     """Set one existing option from `section:key=value`; the value is read as YAML."""
     place, equals, value = entry.partition("=")
-    if not equals or "=" in value:
+    if not equals:
         raise UserError(f"--force_yml '{entry}': expected section:key=value")
     *sections, last = place.strip().split(":")
     block = options
@@ -97,9 +96,3 @@ def apply_forced(options: dict[str, Any], entry: str) -> None:
         block[last] = yaml.safe_load(value)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: as of the date 2026-02-30
         raise UserError(f"--force_yml '{entry}': '{value}' is not YAML") from error
-    if value.strip().startswith("["):
-        try:
-            ast.literal_eval(value.strip())  # BasicSR evaluates it
-        except (ValueError, SyntaxError) as error:
-            spelled = f"{place}={block[last]}"
-            raise UserError(f"--force_yml '{entry}': a list is written as in Python: \"{spelled}\"") from error

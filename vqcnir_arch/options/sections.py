@@ -35,7 +35,8 @@ def check_section(
         allow_unknown: whether unknown keys of sections are somebody else's.
 
     Returns:
-        The values with numbers read (`1e-4` is a string in YAML); if some do not fit, the others as they are.
+        The values in their order, with numbers read (`1e-4` is a string in YAML); if some do not fit, the others as
+        they are.
     """
     if not isinstance(values, dict):
         findings.append(f"{where + ': ' if where else ''}expected a mapping, got {shown(values)}")
@@ -44,7 +45,7 @@ def check_section(
         findings += [f"{join(where, place)}{': ' if where or place else ''}unknown option '{key}'{nearest(key, known)}"
                      for place, key, known in unknown_keys(schema, values)]  # fmt: skip
     try:
-        checked = schema.model_validate(values).model_dump(exclude_unset=True)
+        checked = in_order(values, schema.model_validate(values).model_dump(exclude_unset=True))
     except ValidationError as error:
         wrong: dict[tuple[Any, ...], list[str]] = {}  # an option of several types has a problem with each of them
         for problem in error.errors():
@@ -60,6 +61,17 @@ def check_section(
         return without(values, wrong)
     findings += [f"{join(where, *keys)}: expected a number, got {value}" for keys, value in bools(values, checked)]
     return checked
+
+
+def in_order(values: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
+    """Return what was checked in the order of the file, where pydantic has its fields' order."""
+    return {
+        key: in_order(value, checked[key])
+        if isinstance(value, dict) and isinstance(checked[key], dict)
+        else checked[key]
+        for key, value in values.items()
+        if key in checked
+    }
 
 
 def unknown_keys(schema: type[BaseModel], values: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any, list]]:

@@ -1,15 +1,15 @@
-"""The scalars of a training run over its iterations, from TensorBoard's event files or from BasicSR's log."""
+"""The scalars of a training run over its iterations, from `metrics.jsonl` or from TensorBoard's event files."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 EVENT_FILES = "events.out.tfevents.*"
-_ITERATION = re.compile(r"\[epoch:\s*\d+, iter:\s*([\d,]+), lr:\(([^)]*)\)\](?: \[eta: [^\]]*\])?(.*)")
-_ITEM = re.compile(r"(\S+): (\S+)")
+PLACE = ("kind", "epoch", "iter", "lrs", "time", "data_time")
+"""What in a training line of `metrics.jsonl` is no scalar that TensorBoard would get."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +46,26 @@ def read_events(folder: Path) -> dict[str, Curve]:
     return curves
 
 
-def read_log_curves(texts: Iterable[str]) -> dict[str, Curve]:
-    """Read the scalars of BasicSR's `MessageLogger` lines under the tags that it gives them in TensorBoard.
-
-    Args:
-        texts: the run's log files from the oldest to the newest; a later one, after a resume, overrules.
-
-    Returns:
-        Tag to curve, to the log's five digits; the learning rates as `lr_0`, `lr_1`, ... where the model logs none.
-        A log does not say at which iteration a validation was, so there are no metrics.
-    """
+def recorded_curves(lines: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
+    """Return the scalars of the lines of `metrics.jsonl` under the tags that BasicSR gives them in TensorBoard."""
     points: dict[str, dict[int, float]] = {}
-    for text in texts:
-        found = [(int(step.replace(",", "")), rates, rest) for step, rates, rest in _ITERATION.findall(text)]
-        if found:
-            first = found[0][0]
-            points = {tag: {s: v for s, v in by_step.items() if s < first} for tag, by_step in points.items()}
-        for step, rates, rest in found:
-            items = {k if not k.startswith("l_") else f"losses/{k}": float(v) for k, v in _ITEM.findall(rest)}
-            if not any(tag.startswith("lr_") for tag in items):
-                items |= {f"lr_{i}": float(rate) for i, rate in enumerate(filter(None, rates.split(",")))}
-            for tag, value in items.items():
-                points.setdefault(tag, {})[step] = value
+    for line in lines:
+        if line["kind"] == "training":
+            found = {tag_of(key): value for key, value in line.items() if key not in PLACE}
+        elif line["kind"] == "validation":
+            found = {f"metrics/{line['dataset']}/{metric}": value for metric, value in line["metrics"].items()}
+        else:
+            continue
+        for tag, value in found.items():
+            points.setdefault(tag, {})[line["iter"]] = value
+    return curves_of(points)
+
+
+def tag_of(name: str) -> str:
+    """Return the tag in TensorBoard of what the log calls by a name."""
+    return f"losses/{name}" if name.startswith("l_") else name
+
+
+def curves_of(points: Mapping[str, Mapping[int, float]]) -> dict[str, Curve]:
+    """Return curves from the values of each tag by iteration."""
     return {tag: Curve(list(by_step), list(by_step.values())) for tag, by_step in points.items() if by_step}

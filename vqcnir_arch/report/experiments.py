@@ -1,23 +1,24 @@
-"""What a run left in its folder: log, options, versions, scalars."""
+"""What a run left in its folder: measurements, options, versions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from vqcnir_arch.data.files import existing_folder
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.report.curves import EVENT_FILES, Curve, read_events, read_log_curves
-
-_STAMP = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ INFO: ", re.MULTILINE)
-_VERSION = re.compile(r"^\t(BasicSR|PyTorch|TorchVision): (\S+)", re.MULTILINE)
-_OWN_VERSION = re.compile(r" INFO: Versions: (.+)")
-_VALIDATION = re.compile(r" INFO: Validation (.+)\n((?:\t # .*\n)+)")
-_METRIC = re.compile(r"\t # (\S+): (\S+)(?:\tBest: (\S+) @ (\S+) iter)?")
-_NESTED, _VALUE = re.compile(r"^\s*([^:\s]+):\[$"), re.compile(r"^\s*([^:\s]+): (.*)$")
+from vqcnir_arch.report.basicsr_log import (
+    read_log_curves,
+    read_log_metrics,
+    read_options_of_log,
+    read_times,
+    read_versions,
+)
+from vqcnir_arch.report.curves import EVENT_FILES, Curve, read_events, recorded_curves
+from vqcnir_arch.training.metrics_log import NAME, read_metrics
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Experiment:
         kind: `train` or `test`.
         options: what the run used, from its log, flat: `train: total_iter` to text.
         files: the option files that BasicSR copied into the folder: name to text.
-        metrics: `data set metric` to (last value, best value, iteration of the best), as logged.
+        metrics: `data set metric` to (last value, best value, iteration of the best).
         source: where the curves come from.
         notes: what is missing.
     """
@@ -92,20 +93,33 @@ def read_experiment(folder: Path, events: str | None = None, only: bool = True) 
         files = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in option_files}
     except OSError as error:
         raise UserError(f"'{error.filename}' cannot be read: {error.strerror}") from error
-    stamps = _STAMP.findall("".join(texts))
-    if not stamps:
+    times = read_times("".join(texts))
+    if not times:
         raise UserError(f"'{logs[kind][-1]}' is no log of BasicSR: no line of it begins with a date and 'INFO: '")
-    began, ended = (datetime.fromisoformat(stamp) for stamp in (stamps[0], stamps[-1]))
+    record = read_metrics(folder)
     experiment = Experiment(
-        name=folder.name, folder=folder, kind=kind, began=began, ended=ended,
+        name=folder.name, folder=folder, kind=kind, began=times[0], ended=times[-1],
         options=read_options_of_log(texts[-1]),
         files=files,
         versions=read_versions(texts[-1]),
-        metrics=read_metrics("".join(texts)),
+        metrics=recorded_metrics(record) or read_log_metrics("".join(texts)),
     )  # fmt: skip
     if kind == "train":
-        add_curves(experiment, event_folders(folder, events, only), texts)
+        experiment.curves, experiment.source = recorded_curves(record), NAME
+        if events is not None or not experiment.curves:
+            add_curves(experiment, event_folders(folder, events, only), texts)
     return experiment
+
+
+def recorded_metrics(record: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float | None, str]]:
+    """Return the last result of every data set in the lines of `metrics.jsonl`, with the best one of a training."""
+    found = {}
+    for line in record:
+        if line["kind"] != "training":
+            for metric, value in line["metrics"].items():
+                best = line.get("best", {}).get(metric, {"value": None, "iter": ""})
+                found[f"{line['dataset']} {metric}"] = (value, best["value"], str(best["iter"]))
+    return found
 
 
 def event_folders(folder: Path, events: str | None, only: bool) -> list[Path]:
@@ -117,59 +131,24 @@ def event_folders(folder: Path, events: str | None, only: bool) -> list[Path]:
 
 
 def add_curves(experiment: Experiment, folders: Sequence[Path], texts: Sequence[str]) -> None:
-    """Read the curves from the event files; where there are none, from the log, and say so."""
+    """Read the curves from the event files; where there are none, take those there are or the log's, and say so."""
     looked_in = " or ".join(f"'{folder}'" for folder in folders)
     files = next((folder for folder in folders if any(folder.glob(EVENT_FILES))), None)
-    if files is not None:
-        experiment.curves = read_events(files)
-        experiment.source = f"event files in {files}"
+    from_files = read_events(files) if files is not None else {}
     logged = read_log_curves(texts)
-    if not experiment.curves:
-        problem = f"no event files in {looked_in}" if files is None else f"the event files in '{files}' hold no scalars"
-        if not logged:
-            raise UserError(f"experiment '{experiment.folder}': {problem}, and its log has no iteration either")
-        experiment.notes.append(f"{problem}: curves from the log, to five digits and without validation metrics")
-        experiment.curves, experiment.source = logged, "the log"
-    if not any(tag.startswith("lr_") for tag in experiment.curves):  # BasicSR's own models do not send it
-        experiment.curves |= {tag: curve for tag, curve in logged.items() if tag.startswith("lr_")}
-
-
-def read_versions(text: str) -> dict[str, str]:
-    """Read the versions that BasicSR and our launchers log at the start of a run."""
-    versions = dict(_VERSION.findall(text))
-    for line in _OWN_VERSION.findall(text)[:1]:
-        versions |= dict(entry.split(" ", 1) for entry in line.split(", "))
-    return versions
-
-
-def read_metrics(text: str) -> dict[str, tuple[float, float | None, str]]:
-    """Read the last result of every validation of a log, with the best one where BasicSR says it."""
-    found = {}
-    for dataset, lines in _VALIDATION.findall(text):
-        for metric, value, best, iteration in _METRIC.findall(lines):
-            found[f"{dataset} {metric}"] = (float(value), float(best) if best else None, iteration)
-    return found
-
-
-def read_options_of_log(text: str) -> dict[str, str]:
-    """Read the options that BasicSR logs once everything is filled in (`dict2str`), flat: `section: key` to text.
-
-    They are those of the run, also where the command line changed the option file.
-    """
-    options: dict[str, str] = {}
-    places: list[str] = []
-    for record in _STAMP.split(text)[2::2]:
-        if not re.match(r"\s*\n  \w+:( |\[\n)", record):
-            continue
-        for line in record.splitlines():
-            if nested := _NESTED.match(line):
-                places.append(nested[1])
-            elif line.strip() == "]" and places:
-                places.pop()
-            elif value := _VALUE.match(line):
-                options[": ".join([*places, value[1]])] = value[2]
-        break
-    return options
+    if from_files:
+        experiment.curves, experiment.source = from_files, f"event files in {files}"
+        if not any(tag.startswith("lr_") for tag in from_files):  # BasicSR's own models do not send it
+            experiment.curves |= {tag: curve for tag, curve in logged.items() if tag.startswith("lr_")}
+        return
+    problem = f"no event files in {looked_in}" if files is None else f"the event files in '{files}' hold no scalars"
+    if experiment.curves:
+        experiment.notes.append(f"{problem}: curves from {experiment.source}")
+        return
+    if not logged:
+        raise UserError(f"experiment '{experiment.folder}': {problem}, and its log has no iteration either")
+    experiment.notes.append(f"{problem}: curves from the log, to five digits and without validation metrics")
+    experiment.curves, experiment.source = logged, "the log"
 
 
 def differing_options(experiments: Sequence[Experiment]) -> Mapping[str, list[str]]:

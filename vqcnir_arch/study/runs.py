@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from vqcnir_arch.demo.stages import option_folder
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options import read_options
 from vqcnir_arch.study.rows import BASE, ROWS, resized, rows_of
+from vqcnir_arch.training.metrics_log import last_validation
 
 PRIOR_FACTOR = 3
 """Stage I has so many times the iterations of a stage II run: its steps are shorter by more than that."""
@@ -31,7 +31,6 @@ SIZES = {
     "fusion": {"offset_groups": 2},
 }
 """What the rows are made smaller by, as the study's VQCNIR is."""
-METRIC = re.compile(r"# (\w+): (-?[\d.]+|nan|inf)")
 TAIL = 3
 
 
@@ -162,11 +161,11 @@ def start(out: Path, run: Run, lock: IO[str]) -> subprocess.Popen:
 def finish(out: Path, run: Run, status: int, seconds: float) -> None:
     """Write the result of a run that has ended, and remove what only a resume would need."""
     log = out / "logs" / f"{run.name}.log"
-    text = log.read_text(encoding="utf-8", errors="replace")
     if status:
-        tail = " | ".join(line.strip() for line in text.splitlines()[-TAIL:])
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        tail = " | ".join(line.strip() for line in lines[-TAIL:])
         raise UserError(f"run {run.name} failed (exit status {status}), see '{log}': {tail}")
-    metrics = {name: float(value) for name, value in METRIC.findall(text)}
+    metrics = last_validation(out / ("experiments" if run.trains else "results") / run.name)
     if not metrics:
         raise UserError(f"run {run.name} ended without a validation, see '{log}'")
     shutil.rmtree(out / "experiments" / run.name / "training_states", ignore_errors=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from vqcnir_arch.training.metrics_log import MetricsLog
 from vqcnir_arch.training.order import ResumableSampler
 from vqcnir_arch.training.stop import StopRequest
 
@@ -23,6 +24,7 @@ class TrainingRun:
             were taken with it, over all processes.
         saved_iteration: iteration of the newest checkpoint.
         begun: whether an iteration has been begun.
+        metrics: the run's `metrics.jsonl`, None in all processes but the first.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class TrainingRun:
         self.sampler: ResumableSampler | None = None
         self.val_loaders: list[DataLoader] = []
         self.tb_logger: Any = None
+        self.metrics: MetricsLog | None = None
         self.batch_size = 0
         self._images = 0
         self._since = time.perf_counter()

@@ -38,6 +38,9 @@ class SafeTraining(SafeSaving):
     Outside our launchers `run` is None and the loop is the host's.
     """
 
+    metric_means: dict[str, float]
+    """What the last validation measured."""
+
     # --- building ----------------------------------------------------------------------------------------------------
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
@@ -138,12 +141,14 @@ class SafeTraining(SafeSaving):
 
         BasicSR's loop validates again when it ends, under the number of an iteration that never was.
         """
+        name = dataloader.dataset.opt["name"]
+        self.metric_means = {}
         if self.run is None or not self.is_train:
             with preserved_random_state():
                 super().validation(dataloader, current_iter, tb_logger, save_img)
+            self._record(kind="test", dataset=name, metrics=self.metric_means)
             return
         iteration = self.run.iteration
-        name = dataloader.dataset.opt["name"]
         self.validated = getattr(self, "validated", {})
         if self.validated.get(name) == iteration:
             return
@@ -155,6 +160,9 @@ class SafeTraining(SafeSaving):
         except Stopped:
             self.save_checkpoint()
             raise
+        found = getattr(self, "best_metric_results", {}).get(name, {})
+        best = {metric: {"value": found[metric]["val"], "iter": found[metric]["iter"]} for metric in found}
+        self._record(kind="validation", iter=iteration, dataset=name, metrics=self.metric_means, best=best)
         self.validated[name] = iteration
         if dataloader is self.run.val_loaders[0]:
             self._save_best(name, iteration)
@@ -174,6 +182,12 @@ class SafeTraining(SafeSaving):
     def _update_best_metric_result(self, dataset_name: str, metric: str, val: float, current_iter: int) -> None:
         # a plain float: the weights-only reader refuses numpy's scalars in a training state
         super()._update_best_metric_result(dataset_name, metric, float(val), current_iter)
+        self.metric_means = {**getattr(self, "metric_means", {}), metric: float(val)}
+
+    def _record(self, **line: Any) -> None:
+        """Write to the run's `metrics.jsonl` what a validation measured, if it did."""
+        if line["metrics"] and self.run is not None and self.run.metrics is not None:
+            self.run.metrics.append(line)
 
     def test(self) -> None:
         """Restore the batch with the bare network: DDP would wait for the other processes to broadcast buffers."""
