@@ -68,6 +68,7 @@ class AdaCode(SwinAutoencoder):
 
     prior_type = "AdaCode"
     listed_parts = ("quantizer",)
+    has_several_codebooks = True
     published_names = (
         *SWIN_NAMES,
         (r"^weight_predictor\.", "weight_predictor.blocks."),
