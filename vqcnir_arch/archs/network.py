@@ -61,6 +61,7 @@ class VQNetwork(nn.Module):
     decodes_on_demand: ClassVar[bool] = False
     """Whether `compute` takes `decode=False`: the codes alone, for training without a loss on the image."""
     has_several_codebooks: ClassVar[bool] = False
+    """Whether its codes are `MergedCodes`."""
     has_fidelity_weight: ClassVar[bool] = False
     """Whether `compute` takes `w`, and has an attribute of that name for calls without it."""
     has_target_codes: ClassVar[bool] = False
