@@ -89,7 +89,7 @@ def test_target_of_the_matching(make_model, quantizer, given, expected):
         chosen = prior.quantizer.codebook[torch.cdist(rows, prior.quantizer.codebook).argmin(1)]
         target = z if expected == "hq_feature" else chosen.view(2, 2, 3, -1).permute(0, 3, 1, 2)
         output = model.net_g(model.lq, return_codes=True)[1].output
-    _, _, losses = model.generator_forward()
+    _, _, losses = model.generator_forward(model.batch())
     assert losses["l_match"].item() == pytest.approx((output - target).square().mean().item(), rel=1e-3)
 
 

@@ -11,7 +11,7 @@ from model_experiments import built, experiment
 
 from vqcnir_arch.archs.patch_discriminator_arch import PatchDiscriminator
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.models.vq_model import gradient_ratio
+from vqcnir_arch.models.gan import gradient_ratio
 
 pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
 

@@ -185,7 +185,7 @@ def test_published_checkpoint(small_published, tmp_path):
     for net in (model.net_g, model.net_g_ema):
         for name, parameter in net.named_parameters():
             assert torch.equal(parameter, reference.get_parameter(name)), name
-    assert not hasattr(model, "teacher")
+    assert model.teacher is None
     log = step(model)
     assert own_values(log) == {"l_pix", "codebook_usage", "perplexity"}
     assert torch.equal(model.net_g.generator[0][0][1].weight, reference.generator[0][0][1].weight)

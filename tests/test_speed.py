@@ -14,7 +14,8 @@ from vqcnir_arch import UserError, load_network
 from vqcnir_arch.archs.deform_conv import DeformConv2d
 from vqcnir_arch.archs.quantizers.nearest_code import nearest_indices
 from vqcnir_arch.losses.codebook_loss import gram_matrix
-from vqcnir_arch.models.speed import SpeedSwitches
+from vqcnir_arch.models.compilation import Compilation
+from vqcnir_arch.models.precision import Precision
 from vqcnir_arch.options import check, check_options
 
 STEPS = 16
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("fresh_basicsr_log")
 @pytest.fixture(autouse=True)
 def quick_compiler(monkeypatch):
     """Inductor takes a minute to compile even these networks; the same graphs also run as they are."""
-    monkeypatch.setattr(SpeedSwitches, "compile_backend", "aot_eager")
+    monkeypatch.setattr(Compilation, "backend", "aot_eager")
     yield
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
@@ -147,7 +148,7 @@ def test_failing_compiler_is_one_line(monkeypatch):
     def broken(graph, inputs):
         raise OSError("no compiler here")
 
-    monkeypatch.setattr(SpeedSwitches, "compile_backend", staticmethod(broken))
+    monkeypatch.setattr(Compilation, "backend", staticmethod(broken))
     with pytest.raises(UserError, match=r"train: compile: .*no compiler here") as caught:
         train_on(model_with(prior_experiment(), compile=True), 1)
     assert "\n" not in str(caught.value)
@@ -159,7 +160,7 @@ def test_failing_compiler_is_one_line(monkeypatch):
 @pytest.mark.parametrize(("amp", "stage"), [("bf16", "prior"), ("bf16", "restoration"), ("fp16", "prior")])
 def test_mixed_precision(prior_file, monkeypatch, amp, stage):
     """On average within 2 % in the pixel loss, 20 % in the losses of the codes, as some are chosen differently."""
-    monkeypatch.setattr(SpeedSwitches, "first_scale", 1024.0)  # the first step of the usual one overflows
+    monkeypatch.setattr(Precision, "first_scale", 1024.0)  # the first step of the usual one overflows
     made = {"prior": prior_experiment(), "restoration": restoration_experiment(prior_file)}[stage]
     _, mean = deviations(made, amp=amp)
     assert 0 < mean.pop("l_pix") < 0.02
@@ -193,7 +194,7 @@ def test_parts_that_keep_out_of_autocast():
 def test_loss_scale_falls_after_an_overflow_and_is_resumed(tmp_path, monkeypatch):
     monkeypatch.setattr(check, "float16_on_cpu", lambda options: [])  # refused as it is slow there
     make_images(tmp_path / "images")
-    monkeypatch.setattr(SpeedSwitches, "first_scale", 2.0**40)  # too large: the first steps overflow
+    monkeypatch.setattr(Precision, "first_scale", 2.0**40)  # too large: the first steps overflow
     made = options(tmp_path, train__amp="fp16", logger__save_checkpoint_freq=2, train__gan_opt=None)
     train_here(made, tmp_path / "whole")
     scales = {i: checkpoint(tmp_path / "whole", i)["state"]["vqcnir"]["model"][0]["scaler"]["scale"] for i in (2, 8)}
@@ -206,7 +207,7 @@ def test_loss_scale_falls_after_an_overflow_and_is_resumed(tmp_path, monkeypatch
 
 
 def test_clipping_sees_unscaled_gradients(monkeypatch):
-    monkeypatch.setattr(SpeedSwitches, "first_scale", 1024.0)
+    monkeypatch.setattr(Precision, "first_scale", 1024.0)
     norms = []
     for amp in ("none", "fp16"):
         model = model_with(prior_experiment(), amp=amp, grad_clip=1e-3)

@@ -67,6 +67,7 @@ class AdaCode(SwinAutoencoder):
 
     prior_type = "AdaCode"
     listed_parts = ("quantizer",)
+    has_several_codebooks = True
 
     def __init__(
         self,

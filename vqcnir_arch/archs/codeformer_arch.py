@@ -69,6 +69,7 @@ class CodeFormer(FaceAutoencoder):
     Source: CodeFormer (NeurIPS 2022) sections 3.2 and 3.3; quantizers: SinCA appendix A.
     """
 
+    has_fidelity_weight = True
     runtime_options = ("w", "adain", "prior", "freeze_prior")
 
     def __init__(

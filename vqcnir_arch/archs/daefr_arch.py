@@ -42,6 +42,7 @@ class DAEFR(FaceAutoencoder):
     Source: DAEFR (ICLR 2024) section 3; quantizers: SinCA appendix A.
     """
 
+    has_target_codes = True
     runtime_options = ("prior", "freeze_prior", "hq_prior", "lq_prior")
     start_options = ("prior", "freeze_prior", "hq_prior", "lq_prior")
 

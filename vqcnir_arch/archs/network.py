@@ -38,6 +38,12 @@ class VQNetwork(nn.Module):
     """Type of the `quantizer` block that names none."""
     decodes_on_demand: ClassVar[bool] = False
     """Whether `compute` takes `decode=False`: the codes alone, for training without a loss on the image."""
+    has_several_codebooks: ClassVar[bool] = False
+    """Whether its codes are `MergedCodes`."""
+    has_fidelity_weight: ClassVar[bool] = False
+    """Whether `compute` takes `w`, and has an attribute of that name for calls without it."""
+    has_target_codes: ClassVar[bool] = False
+    """Whether `target_codes(gt)` gives the prior's codes of ground truths; else training keeps the prior beside it."""
     size_multiple: ClassVar[int] = 1
     """Height and width that `compute` takes are multiples of this."""
     published_size_multiple: ClassVar[int] = 64

@@ -25,12 +25,12 @@ class AfterTest:
     """
 
     def __init__(self, protocol: str, options: dict[str, Any]) -> None:
-        from vqcnir_arch.models.validation import Validation
+        from vqcnir_arch.models import VQModel
 
         self.options, self.protocol = options, find_protocol(protocol)
         self.wanted = {"save_img": True}
         model = options["model_type"]
-        is_ours = issubclass(lookup(MODEL_REGISTRY, model), Validation)
+        is_ours = issubclass(lookup(MODEL_REGISTRY, model), VQModel)
         if self.protocol.pixels == PIXELS_FLOAT:
             if not is_ours:
                 raise UserError(f"protocol {protocol} needs float outputs, which {model} does not write")

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.models.speed import checkpoint_blocks
+from vqcnir_arch.models.activation_checkpointing import checkpoint_blocks
 from vqcnir_arch.models.vq_restoration_model import VQRestorationModel
 from vqcnir_arch.options.preflight import named, section
 from vqcnir_arch.options.unchecked import is_own_loss, model_class
@@ -151,7 +151,7 @@ def teacher_size(options: dict[str, Any], net: nn.Module) -> int:
     model = model_class(options)
     if not (model and issubclass(model, VQRestorationModel) and isinstance(net, VQNetwork)):
         return 0
-    if not any(options["train"].get(loss) for loss in model.own_losses) or hasattr(net, "target_codes"):
+    if not model.needs_teacher(net, options["train"]):
         return 0
     return size(lookup(ARCH_REGISTRY, net.prior_type)(**net.prior_options()))
 

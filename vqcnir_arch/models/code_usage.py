@@ -20,7 +20,7 @@ class CodeUsage:
     def add(self, indices: Tensor) -> None:
         """Count a batch of indices of any shape; stays on their device, so it never waits for a GPU."""
         counts = torch.bincount(indices.detach().flatten(), minlength=self.codebook_size)
-        self.counts = counts if self.counts is None else self.counts + counts
+        self.counts = counts if self.counts is None else self.counts.to(counts.device) + counts
 
     def read(self) -> dict[str, float]:
         """Return and forget what was counted: the share of codes used at all, and exp(entropy) of their use."""
@@ -31,3 +31,11 @@ class CodeUsage:
         usage = (self.counts > 0).double().mean()
         self.counts = None
         return {"codebook_usage": usage.item(), "perplexity": entropy.exp().item()}
+
+    def state(self) -> Tensor | None:
+        """Return the counts, for the training state."""
+        return self.counts
+
+    def load_state(self, counts: Tensor | None) -> None:
+        """Undo `state`."""
+        self.counts = counts

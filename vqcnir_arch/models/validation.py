@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from basicsr.metrics import calculate_metric
 from basicsr.utils import imwrite, tensor2img
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
@@ -18,68 +19,67 @@ from vqcnir_arch.training.distributed import from_all
 
 
 class Validation:
-    """Mixin over BasicSR's SRModel that replaces its validation."""
+    """Restores, measures and saves every image under its data set's own name, `<video>/<frame>` where it has one.
 
-    def test(self) -> None:
-        net = getattr(self, "net_g_ema", None) or self.get_bare_model(self.net_g)
-        net.eval()
-        with torch.no_grad():
-            self.output = net(self.lq)
-        self.get_bare_model(self.net_g).train(self.is_train)
+    Args:
+        options: of the experiment.
+    """
 
-    def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:
-        """Process r of n takes the images r, r + n, ...; the metrics are means over all images in all processes."""
-        mine = range(self.opt["rank"], len(dataloader.dataset), self.opt["world_size"])
-        share = DataLoader(Subset(dataloader.dataset, mine), batch_size=1)
-        self.validate(dataloader.dataset.opt["name"], share, mine, current_iter, tb_logger, save_img)
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
 
-    def nondist_validation(
-        self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool
-    ) -> None:
-        """Restore, measure and save every image under its data set's own name, `<video>/<frame>` where it has one."""
-        indices = range(len(dataloader))
-        self.validate(dataloader.dataset.opt["name"], dataloader, indices, current_iter, tb_logger, save_img)
+    def share(self, loader: DataLoader) -> tuple[DataLoader, range]:
+        """Return this process's share of a data set, and its images' numbers: process r of n takes r, r + n, ..."""
+        if not self.options["dist"]:
+            return loader, range(len(loader))
+        mine = range(self.options["rank"], len(loader.dataset), self.options["world_size"])
+        return DataLoader(Subset(loader.dataset, mine), batch_size=1), mine
 
-    def validate(
+    def run(
         self,
-        dataset_name: str,
-        dataloader: DataLoader,
-        indices: range,
+        restore: Callable[[dict[str, Any]], Tensor],
+        loader: DataLoader,
         current_iter: int | str,
-        tb_logger: Any,
-        save_img: bool,
-    ) -> None:
-        """Validate on this process's share of a data set, `indices`; the results come from all shares."""
-        metrics = self.opt["val"].get("metrics") or {}
+        save_images: bool,
+    ) -> dict[str, float]:
+        """Validate on a data set.
+
+        Args:
+            restore: gives a sample's image, [1, 3, H, W], RGB in [0, 1].
+            loader: one image per batch.
+            current_iter: stands in the names of images that are saved in training.
+            save_images: whether any is.
+
+        Returns:
+            Each metric's mean over all images in all processes; empty without metrics.
+
+        Raises:
+            UserError: a metric needs a ground truth where there is none.
+        """
+        dataset_name, val = loader.dataset.opt["name"], self.options["val"]
+        metrics = val.get("metrics") or {}
         measured: dict[int, dict[str, float]] = {}
-        progress = tqdm(dataloader, desc=dataset_name, unit="image", disable=not self.opt["val"].get("pbar", False))
+        share, indices = self.share(loader)
+        progress = tqdm(share, desc=dataset_name, unit="image", disable=not val.get("pbar", False))
         for index, sample in zip(indices, progress, strict=True):
             name = sample["name"][0] if "name" in sample else Path(sample["lq_path"][0]).stem
-            self.feed_data(sample)
-            self.test()
-            images = {"img": tensor2img([self.output.detach().cpu()])}
+            restored = restore(sample)
+            images = {"img": tensor2img([restored.detach().cpu()])}
             if "gt" in sample:
                 images["img2"] = tensor2img([sample["gt"]])
-            if save_img:
+            if save_images:
                 path = self.result_path(dataset_name, name, current_iter)
                 imwrite(images["img"], str(path))
-                if self.opt["val"].get("save_float"):
-                    np.save(path.with_suffix(".npy"), self.output[0].permute(1, 2, 0).float().cpu().numpy())
+                if val.get("save_float"):
+                    np.save(path.with_suffix(".npy"), restored[0].permute(1, 2, 0).float().cpu().numpy())
             measured[index] = {m: float(self.measure(images, o, dataset_name)) for m, o in metrics.items()}
-            del self.lq, self.output
-            if hasattr(self, "gt"):
-                del self.gt
         if not metrics:
-            return
+            return {}
 
-        everywhere = {index: values for share in from_all(measured) for index, values in share.items()}
+        everywhere = {index: values for part in from_all(measured) for index, values in part.items()}
         # in the order of the images, whoever restored them: the sum is the same bit for bit for any number of processes
         ordered = [everywhere[index] for index in sorted(everywhere)]
-        self.metric_results = {m: sum(values[m] for values in ordered) / len(ordered) for m in metrics}
-        self._initialize_best_metric_results(dataset_name)
-        for metric, value in self.metric_results.items():
-            self._update_best_metric_result(dataset_name, metric, value, current_iter)
-        self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+        return {m: sum(values[m] for values in ordered) / len(ordered) for m in metrics}
 
     @staticmethod
     def measure(images: dict[str, Any], options: dict[str, Any], dataset_name: str) -> float:
@@ -90,8 +90,8 @@ class Validation:
 
     def result_path(self, dataset_name: str, name: str, current_iter: int | str) -> Path:
         """Where a validation image goes; BasicSR's layout with the data set and the video added."""
-        folder = Path(self.opt["path"]["visualization"]) / dataset_name
-        if self.is_train:
+        folder = Path(self.options["path"]["visualization"]) / dataset_name
+        if self.options["is_train"]:
             return folder / name / f"{Path(name).name}_{current_iter}.png"
-        suffix = self.opt["val"].get("suffix")
+        suffix = self.options["val"].get("suffix")
         return folder / (f"{name}_{suffix}.png" if suffix else f"{name}.png")

@@ -10,6 +10,7 @@ from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.associated_priors_arch import AssociatedCodes
+from vqcnir_arch.models.batch import Batch
 from vqcnir_arch.models.vq_model import VQModel
 from vqcnir_arch.registry import ARCH_REGISTRY, MODEL_REGISTRY, names, register
 
@@ -58,8 +59,8 @@ class VQAssociationModel(VQModel):
     def new_discriminator(self) -> nn.Module:
         return TwoDiscriminators(*(build_network(self.opt["network_d"]) for _ in range(2)))
 
-    def generator_forward(self) -> tuple[Tensor, AssociatedCodes, OrderedDict[str, Tensor]]:
-        images, codes = self.net_g(self.gt, lq=self.lq, return_codes=True)
+    def generator_forward(self, batch: Batch) -> tuple[Tensor, AssociatedCodes, OrderedDict[str, Tensor]]:
+        images, codes = self.net_g(batch.gt, lq=batch.lq, return_codes=True)
         hq, lq = codes.per_codebook
         losses = OrderedDict(
             l_codebook=sum(self.losses["codebook_opt"](c.features, c.quantized) for c in codes.per_codebook),
@@ -67,18 +68,12 @@ class VQAssociationModel(VQModel):
         )
         return images, codes, losses
 
-    def losses_of_image(self) -> dict[str, Tensor]:
-        net, net_d = self.get_bare_model(self.net_g), getattr(self, "net_d", None)
-        judges = [self.get_bare_model(net_d).hq, self.get_bare_model(net_d).lq] if net_d else [None, None]
-        halves = zip(self.output.chunk(2), (self.gt, self.lq), (net.hq, net.lq), judges, strict=True)
-        found = [
-            self.losses_between(output, target, judge, prior.adaptive_layer())
-            for output, target, prior, judge in halves
-        ]
+    def losses_of_image(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        net, net_d = self.get_bare_model(self.net_g), self.get_bare_model(self.net_d)
+        judges = [net_d.hq, net_d.lq] if net_d is not None else [None, None]
+        halves = zip(output.chunk(2), (batch.gt, batch.lq), (net.hq, net.lq), judges, strict=True)
+        found = [self.losses_between(image, target, judge, prior) for image, target, prior, judge in halves]
         return {name: found[0][name] + found[1][name] for name in found[0]}
 
-    def discriminator_losses(self) -> dict[str, Tensor]:
-        clean, self.gt = self.gt, torch.cat((self.gt, self.lq))
-        found = super().discriminator_losses()
-        self.gt = clean
-        return found
+    def real_images(self, batch: Batch) -> Tensor:
+        return torch.cat((batch.gt, batch.lq))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.archs import Codes, MergedCodes, find_quantizers
+from vqcnir_arch.models.batch import Batch
 from vqcnir_arch.models.code_usage import CodeUsage
 from vqcnir_arch.models.vq_model import VQModel
 from vqcnir_arch.registry import MODEL_REGISTRY, register
@@ -43,7 +44,7 @@ class VQPriorModel(VQModel):
         super().init_training_settings()
         self.restart_every = self.opt["train"].get("restart_unused_codes", 0)
         sizes = [len(quantizer.codebook) for quantizer in find_quantizers(self.get_bare_model(self.net_g)).values()]
-        self.usage_since_restart = CodeUsage(sizes[0])
+        self.usage_since_restart = self.resumable["usage_since_restart"] = CodeUsage(sizes[0])
 
     def optimize_parameters(self, current_iter: int) -> None:
         super().optimize_parameters(current_iter)
@@ -72,25 +73,17 @@ class VQPriorModel(VQModel):
         if self.opt["dist"]:
             torch.distributed.broadcast(codebook, src=0)
 
-    def resumable_state(self) -> dict[str, Any]:
-        return {**super().resumable_state(), "usage_since_restart": self.usage_since_restart.counts}
-
-    def load_resumable_state(self, state: dict[str, Any]) -> None:
-        super().load_resumable_state(state)
-        counts = state["usage_since_restart"]
-        self.usage_since_restart.counts = None if counts is None else counts.to(self.device)
-
     def feed_data(self, data: dict[str, Tensor]) -> None:
         self.gt = data.get("gt", data["lq"]).to(self.device)
         self.lq = self.gt
 
-    def generator_forward(self) -> tuple[Tensor, Codes | MergedCodes, OrderedDict[str, Tensor]]:
-        output, codes = self.net_g(self.gt, return_codes=True)
+    def generator_forward(self, batch: Batch) -> tuple[Tensor, Codes | MergedCodes, OrderedDict[str, Tensor]]:
+        output, codes = self.net_g(batch.gt, return_codes=True)
         if self.restart_every:
             self.codes = codes
             self.usage_since_restart.add(codes.indices)
         parts = [self.losses["codebook_opt"](c.features, c.quantized) for c in codes.per_codebook]
         losses = OrderedDict(l_codebook=sum(parts))
         if "semantic_opt" in self.losses:
-            losses["l_semantic"] = self.losses["semantic_opt"](codes.semantic, self.gt)
+            losses["l_semantic"] = self.losses["semantic_opt"](codes.semantic, batch.gt)
         return output, codes, losses

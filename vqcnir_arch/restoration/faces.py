@@ -90,7 +90,7 @@ def set_fidelity(net: VQNetwork, fidelity: float | None) -> None:
     """Set CodeFormer's fidelity weight; None leaves it as its checkpoint says."""
     if fidelity is None:
         return
-    if not hasattr(net, "w"):
+    if not net.has_fidelity_weight:
         raise UserError(f"--fidelity: {type(net).__name__} has no fidelity weight, only CodeFormer has")
     if not 0 <= fidelity <= 1:
         raise UserError(f"--fidelity: expected a number from 0 to 1, got {fidelity:g}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
@@ -18,21 +20,24 @@ from vqcnir_arch.training.saved_runs import remove_old, write_whole
 from vqcnir_arch.training.step_guard import StepGuard
 
 
+class Resumable(Protocol):
+    """A part of a model that has a state, of what `torch.load(weights_only=True)` reads."""
+
+    def state(self) -> Any: ...
+
+    def load_state(self, state: Any) -> None: ...
+
+
 class SafeSaving:
     """The part of `SafeTraining` that writes checkpoints and takes them over."""
 
+    resumable: Mapping[str, Resumable] = MappingProxyType({})
+    """Parts that an exact resume needs beside networks and optimisers; each process saves its own."""
     run: TrainingRun | None = None
     step_guard: StepGuard
     last_checkpoint: Path | None = None
     resumed_random_state: dict[str, Any] | None = None
     _save_error: str | None = None
-
-    def resumable_state(self) -> dict[str, Any]:
-        """What an exact resume needs of the model beside networks and optimisers; one per process."""
-        return {}
-
-    def load_resumable_state(self, state: dict[str, Any]) -> None:
-        """Take over what `resumable_state` gave."""
 
     def last_good(self) -> str:
         """Name the newest whole checkpoint in words."""
@@ -96,7 +101,7 @@ class SafeSaving:
             "best_metric_results": getattr(self, "best_metric_results", {}),
             "validated": getattr(self, "validated", {}),
             "step_guard": self.step_guard.state(),
-            "model": from_all(self.resumable_state()),
+            "model": from_all({name: part.state() for name, part in self.resumable.items()}),
         }
         if self.run is not None:
             own.update(position=self.run.position, seed=self.run.sampler.seed)
@@ -141,7 +146,9 @@ class SafeSaving:
         rank = self.opt.get("rank", 0)
         if rank < len(own["random"]):
             self.resumed_random_state = own["random"][rank]
-            self.load_resumable_state(own["model"][rank])
+            for name, state in own["model"][rank].items():
+                if name in self.resumable:
+                    self.resumable[name].load_state(state)
         if own["best_metric_results"]:
             self.best_metric_results = own["best_metric_results"]
         self.validated = own["validated"]
