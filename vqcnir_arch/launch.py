@@ -39,7 +39,13 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     if pipeline == "test":
         parser.add_argument("--protocol", help="then evaluate what was written, as `vqcnir evaluate` does")
+        parser.add_argument(
+            "--set", nargs="+", default=[], metavar="NAME", help="the papers' test set of each data set"
+        )
+        parser.add_argument("--reference", type=Path, metavar="DIR", help="the images that FID compares with")
     known = parser.parse_args(arguments)
+    if pipeline == "test" and known.protocol is None and (known.set or known.reference):
+        raise UserError("--set and --reference are for an evaluation: name its --protocol")
 
     from vqcnir_arch.options import preflight, read_options
     from vqcnir_arch.options.unchecked import unchecked_blocks
@@ -53,7 +59,7 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     if not is_train and known.protocol is not None:
         from vqcnir_arch.evaluation.after_test import AfterTest
 
-        after = AfterTest(known.protocol, options)
+        after = AfterTest(known.protocol, options, known.set, known.reference)
         known.force_yml += after.entries
     for note in unchecked_blocks(options):
         print(f"vqcnir: note: {note}", file=sys.stderr)
@@ -61,6 +67,8 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     ours = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     ours.add_argument("--root")
     ours.add_argument("--protocol")
+    ours.add_argument("--set", nargs="+")
+    ours.add_argument("--reference")
     ours.add_argument("--force_yml", nargs="+")
     _, kept = ours.parse_known_args(arguments)  # the rest is BasicSR's
     kept += ["--force_yml", *known.force_yml] if known.force_yml else []
