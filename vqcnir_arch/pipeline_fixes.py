@@ -27,6 +27,8 @@ from basicsr.utils import options as basicsr_options
 
 import vqcnir_arch
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.models import kept_results
+from vqcnir_arch.models.validation import Validation
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
@@ -121,10 +123,19 @@ class PipelineFixes:
         return self.resumed
 
     def make_exp_dirs(self, options: dict[str, Any]) -> None:
-        """The other processes must not write into the folder before the first one has moved the old one away."""
-        self.original["make_exp_dirs"](options)
+        """A test that was stopped keeps its images; else BasicSR moves the old folder away, while the others wait."""
+        make = self.original["make_exp_dirs"]
+        if options["is_train"] or not self.keeps_results(options):
+            make(options)
+        elif options["rank"] == 0:
+            self.run.notes += kept_results.begin(options, make)
         if dist.is_initialized():
             dist.barrier()
+
+    @staticmethod
+    def keeps_results(options: dict[str, Any]) -> bool:
+        """Say whether a test writes images, by a model that looks for those that are there already."""
+        return options["val"]["save_img"] and issubclass(lookup(MODEL_REGISTRY, options["model_type"]), Validation)
 
     def init_tb_loggers(self, options: dict[str, Any]) -> Any:
         """A validation that is caught up on after a resume needs the logger, too."""
@@ -174,6 +185,8 @@ class PipelineFixes:
     def build_model(self, options: dict[str, Any]) -> Any:
         """Any model of BasicSR is made safe, also one that knows nothing of it."""
         get_root_logger().info(f"Versions: {versions()}")
+        for note in () if options["is_train"] else self.run.notes:
+            get_root_logger().warning(note)
         cls = lookup(MODEL_REGISTRY, options["model_type"])
         if issubclass(cls, BaseModel) and not issubclass(cls, SafeTraining):
             cls = type(cls.__name__, (SafeForeignTraining, cls), {})

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from basicsr.metrics import calculate_metric
-from basicsr.utils import imwrite, tensor2img
+from basicsr.utils import get_root_logger, imwrite, tensor2img
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.metrics.pyiqa_metric import needs_ground_truth
+from vqcnir_arch.models.kept_results import KeptResults
 from vqcnir_arch.training.distributed import from_all
 
 
@@ -53,22 +55,31 @@ class Validation:
         metrics = self.opt["val"].get("metrics") or {}
         measured: dict[int, dict[str, float]] = {}
         progress = tqdm(dataloader, desc=dataset_name, unit="image", disable=not self.opt["val"].get("pbar", False))
+        kept = None if self.is_train or not save_img else KeptResults.of(self.opt)
+        found = 0
         for index, sample in zip(indices, progress, strict=True):
             name = sample["name"][0] if "name" in sample else Path(sample["lq_path"][0]).stem
-            self.feed_data(sample)
-            self.test()
-            images = {"img": tensor2img([self.output.detach().cpu()])}
+            files = [self.result_path(dataset_name, name, current_iter)]
+            if self.opt["val"].get("save_float"):
+                files.append(files[0].with_suffix(".npy"))
+            image = kept.read(files, sample["lq_path"][0]) if kept else None
+            if image is None:
+                image = self.restored(sample, files if save_img else [])
+                if kept:
+                    kept.add(files, sample["lq_path"][0])
+            else:
+                found += 1
+            images = {"img": image}
             if "gt" in sample:
                 images["img2"] = tensor2img([sample["gt"]])
-            if save_img:
-                path = self.result_path(dataset_name, name, current_iter)
-                imwrite(images["img"], str(path))
-                if self.opt["val"].get("save_float"):
-                    np.save(path.with_suffix(".npy"), self.output[0].permute(1, 2, 0).float().cpu().numpy())
             measured[index] = {m: float(self.measure(images, o, dataset_name)) for m, o in metrics.items()}
-            del self.lq, self.output
-            if hasattr(self, "gt"):
-                del self.gt
+        if kept:
+            kept.close()
+        if found:
+            get_root_logger().info(
+                f"{dataset_name}: {found} of {len(indices)} images were there, of the same checkpoint and options: "
+                "read, not computed"
+            )
         if not metrics:
             return
 
@@ -80,6 +91,21 @@ class Validation:
         for metric, value in self.metric_results.items():
             self._update_best_metric_result(dataset_name, metric, value, current_iter)
         self._log_validation_metric_values(current_iter, dataset_name, tb_logger)
+
+    def restored(self, sample: dict[str, Any], files: Sequence[Path]) -> np.ndarray:
+        """Restore a sample of one image and write `files`, a PNG and maybe a .npy; return it, [H, W, 3] BGR uint8."""
+        self.feed_data(sample)
+        self.test()
+        image = tensor2img([self.output.detach().cpu()])
+        for path in files:
+            if path.suffix == ".npy":
+                np.save(path, self.output[0].permute(1, 2, 0).float().cpu().numpy())
+            else:
+                imwrite(image, str(path))
+        del self.lq, self.output
+        if hasattr(self, "gt"):
+            del self.gt
+        return image
 
     @staticmethod
     def measure(images: dict[str, Any], options: dict[str, Any], dataset_name: str) -> float:
