@@ -101,7 +101,7 @@ def render_children(host: str, release: str) -> str:
     text = replace_once(r"^    lpips: .*$", "    niqe: {type: calculate_pyiqa, metric: niqe, better: lower}", text)
     header = (
         f"Test of {host}'s published file on CelebChild-Test's aligned faces, which have no ground truth: the row "
-        f'"{host} (release)" of SinCA table 2 ({release}). FID: vqcnir evaluate --protocol face on the results. '
+        f'"{host} (release)" of SinCA table 2 ({release}): vqcnir test --protocol face --reference SHARP_FACES. '
         "Fill in: datasets: test, path: pretrain_network_g (published or ours). pyiqa needs NIQE's weights."
     )
     return headed(header, text, Path(__file__).name)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import yaml
 
 from vqcnir_arch import UserError
 from vqcnir_arch.evaluation.comparison import Conditions, column_for, compare
@@ -236,3 +238,19 @@ def test_pair_refused():
         find_pair(("low_blur_nois", "high_sharp_scaled"), PROTOCOLS["lolblur"])
     with pytest.raises(UserError, match="have one pair of folders: leave --pair out"):
         find_pair(("low_blur", "high_sharp_scaled"), PROTOCOLS["bsr"])
+
+
+def test_sets_of_the_option_files():
+    """Every data set of a test file is found, but RealBlur, of which the papers print no number."""
+    root = Path(__file__).parents[1] / "options"
+    protocols = {"femasr": "bsr", "adacode": "bsr", "codeformer": "face", "daefr": "face", "vqcnir": "lolblur"}
+    count = 0
+    for folder, name in protocols.items():
+        for path in sorted((root / folder).glob("test_*.yml")):
+            options = yaml.safe_load(path.read_text())
+            if "realblur" not in path.stem:
+                name_here = "real-lolblur" if "real_lolblur" in path.stem else name
+                found = sets_of_blocks([], list(options["datasets"].values()), options["scale"], PROTOCOLS[name_here])
+                assert all(found) and len(set(found)) == len(found), path
+                count += len(found)
+    assert count >= 4 * 4 + 4 + 3

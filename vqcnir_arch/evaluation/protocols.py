@@ -135,7 +135,7 @@ PROTOCOLS = {
         Protocol(
             "lolblur",
             "LOL-Blur, everything stated: 8-bit PNG, no crop; PSNR and SSIM plain and with GT-mean",
-            (PSNR, SSIM, SSIM_Y, LPIPS, LPIPS_VGG, NIQE, _gt_mean(PSNR), _gt_mean(SSIM)),
+            (PSNR, _gt_mean(PSNR), SSIM, _gt_mean(SSIM), SSIM_Y, LPIPS, LPIPS_VGG, NIQE),
             folders="LOL-Blur test: input low_blur_noise, ground truth high_sharp_scaled",
         ),
         Protocol(
