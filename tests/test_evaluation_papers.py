@@ -77,6 +77,20 @@ def test_values_as_printed():
     assert printed("face", "CodeFormer + CA", "4", "CelebA-Test", "SinCA") == ["22.83", "0.6310", "0.3154"]
 
 
+def test_figures_as_printed():
+    """SinCA, sections 4.1 and 4.2."""
+    found = {}
+    for figure in papers().figures:
+        found.setdefault(figure.quantity, {})[figure.network] = figure.printed
+    assert found == {
+        "usage": {"FeMaSR": "3.32", "AdaCode": "20.76", "CodeFormer": "98.73", "DAEFR": "100"},
+        "accuracy": {
+            "FeMaSR": "at most 30.95", "AdaCode": "at most 30.95", "CodeFormer": "5.63", "DAEFR": "3.42",
+        },
+        "accuracy of clean": {"CodeFormer": "24.02"},
+    }  # fmt: skip
+
+
 def test_rows_that_stand_in_two_tables_agree():
     for test_set in ("DIV2K valid x2", "Urban100 x2"):
         for host in ("FeMaSR", "AdaCode"):

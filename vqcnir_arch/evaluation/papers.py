@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, model_validator
@@ -66,6 +66,20 @@ class Note(Strict):
     set: str | None = None
 
 
+class Figure(Strict):
+    """A percentage that a paper prints for a figure, of a released network."""
+
+    source: str
+    figure: str
+    quantity: Literal["usage", "accuracy", "accuracy of clean"]
+    network: str
+    data: str
+    printed: str
+
+    def __str__(self) -> str:
+        return f"{self.printed} % on {self.data} ({self.source}, figure {self.figure})"
+
+
 class Papers(Strict):
     """The whole data file."""
 
@@ -73,6 +87,7 @@ class Papers(Strict):
     without_code: list[str]
     sets: dict[str, TestSet]
     tables: list[Table]
+    figures: list[Figure]
     notes: list[Note]
 
     @model_validator(mode="after")
