@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from basicsr.models.sr_model import SRModel
 from launch_place import options_of_test, written
 from restore_kills import silent
 
+import vqcnir_arch
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.models.kept_results import RECORD
 from vqcnir_arch.models.validation import Validation
@@ -159,3 +162,21 @@ def test_without_images_nothing_is_kept(place, seen):
     content["val"]["save_img"] = False
     assert [run(seen, content)[0], run(seen, content)[0]] == [4, 4]
     assert not RECORD_PATH.exists()
+
+
+def test_two_processes(place, seen):
+    """Each reads and computes its share; the record is one."""
+    expected = run(seen)[1][0]["psnr"]
+    lines = RECORD_PATH.read_text().splitlines(keepends=True)
+    RECORD_PATH.write_text("".join(lines[:2]))
+    before = set(Path("results/tiny").glob("*.log"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
+    command += ["vqcnir_arch.test", *written(options_of_test()), "--launcher", "pytorch"]
+    env = {**os.environ, "PYTHONPATH": str(Path(vqcnir_arch.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    (log,) = set(Path("results/tiny").glob("*.log")) - before
+    assert "1 of 4 images were there" in log.read_text() and f"psnr: {expected:.4f}" in log.read_text()
+    assert recorded() == 4
+    assert run(seen)[0] == 0
+    assert not archived()

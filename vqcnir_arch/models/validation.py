@@ -75,11 +75,12 @@ class Validation:
             measured[index] = {m: float(self.measure(images, o, dataset_name)) for m, o in metrics.items()}
         if kept:
             kept.close()
-        if found:
-            get_root_logger().info(
-                f"{dataset_name}: {found} of {len(indices)} images were there, of the same checkpoint and options: "
-                "read, not computed"
-            )
+            found, total = (sum(numbers) for numbers in zip(*from_all((found, len(indices))), strict=True))
+            if found:
+                get_root_logger().info(
+                    f"{dataset_name}: {found} of {total} images were there, of the same checkpoint and options: read, "
+                    "not computed"
+                )
         if not metrics:
             return
 
