@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqcnir_arch.analysis.fusion_off import fusion_variants
 from vqcnir_arch.analysis.probe import Probe, Run, printed_figure
-from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score
+from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score_cells, score_header
 
 CODES = {
     "input": "of the input (the network as it is)",
@@ -68,7 +68,7 @@ class Choice(Part):
             titles = list(self.variants) if source == "input" else list(self.variants)[:1]
             for title in [FULL, *titles]:
                 image = self.net.run(view.lq_tensor, features, self.variants.get(title)).image
-                scores[source][title] = score(image, view.gt)
+                scores[source][title] = view.score(image, view.gt)
                 if title == FULL:
                     picture[PICTURES[source]] = as_picture(image)
                 elif source == "input":
@@ -131,6 +131,9 @@ class Choice(Part):
             for cells, row in zip(rows, choice["codes"].values(), strict=True):
                 cells.insert(2, row.get("printed", ""))
         lines = markdown(header, rows)
+        full = {source: row["scores"][FULL] for source, row in choice["codes"].items()}
+        header = ["codes", *(f"{FULL}, {title}" for title in score_header(full["input"])[2:])]
+        lines += ["", *markdown(header, [[CODES[source], *score_cells(s)[2:]] for source, s in full.items()])]
         if self.knows_truth:
             share = ", ".join(percentages(choice["most_frequent_code_accuracy"]))
             lines += ["", f"The ground truths' most frequent code, chosen everywhere, would be right at {share}."]
