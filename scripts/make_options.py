@@ -217,7 +217,7 @@ def children(host: str) -> OptionFile:
     values = ", ".join(f"{measure.upper()} {value.printed}" for measure, value in found.values.items())
     file.head(
         f"Test of {host}'s published file on CelebChild-Test's aligned faces, which have no ground truth: the row "
-        f"{places([found])} ({values}). FID: vqcnir evaluate --protocol face on the results. "
+        f"{places([found])} ({values}): vqcnir test --protocol face --reference SHARP_FACES. "
         f"Fill in: datasets: test, path: pretrain_network_g (published or ours). pyiqa needs NIQE's weights. {STAMP}"
     )
     return file

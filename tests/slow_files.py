@@ -13,7 +13,7 @@ NAMES = """
     test_evaluation_metrics test_examples test_export test_face_analysis test_face_options test_face_prior test_femasr
     test_further_host test_goldens test_host_options test_hostile_checkpoints test_hostile_images
     test_hosts_distributed test_hosts_sr test_hosts_synthesis test_import test_inspect test_inspect_codebook
-    test_launch test_launch_errors test_memory test_model_training test_model_validation test_models
+    test_kept_results test_launch test_launch_errors test_memory test_model_training test_model_validation test_models
     test_night_blur_recipe test_option_files test_option_files_train test_out_of_memory test_peers_faces test_peers_sr
     test_published_options_train
     test_report test_report_browser test_report_errors test_restore test_restore_faces test_restore_kill

@@ -97,3 +97,51 @@ def test_lmdb_is_refused_before_the_run(place):
     with pytest.raises(UserError, match=r"'dark' reads '.*high_sharp_scaled\.lmdb'.* needs a folder of images"):
         run("--protocol", "lolblur")
     assert not (place / "results").exists()
+
+
+def test_set_by_the_option_file(place, capsys):
+    """The table holds the rows of that set and of no other; a data set that is none is said to be none."""
+    options = yaml.safe_load((place / "options.yml").read_text())
+    run("--protocol", "face", "--reference", "night/test/high_sharp_scaled")
+    err = capsys.readouterr().err
+    assert "note: by name, folders and scale, data set 'dark' is no test set of protocol face" in err
+    measured = summary(place, "face")
+    assert measured["test_set"] is None and {row["set"] for row in measured["papers"]} == {
+        "CelebA-Test", "CelebChild-Test",
+    }  # fmt: skip
+    assert measured["reference_set"] == "night/test/high_sharp_scaled" and "fid" in measured["skipped"]
+
+    options["datasets"]["test"]["name"] = "celeba_test"
+    (place / "options.yml").write_text(yaml.safe_dump(options))
+    run("--protocol", "face")
+    assert "is no test set" not in capsys.readouterr().err
+    found = place / "results/tiny/visualization/celeba_test_face"
+    measured = json.loads((found / "summary.json").read_text())
+    assert measured["test_set"] == "CelebA-Test" and measured["reference_set"] == "none"
+    table = (found / "table.md").read_text()
+    assert {row["set"] for row in measured["papers"]} == {"CelebA-Test"} and "(--set)" not in table
+    assert "- test set: CelebA-Test" in table and "FeMaSR" not in table
+
+    run("--protocol", "face", "--set", "CelebChild-Test")
+    measured = json.loads((found / "summary.json").read_text())
+    assert {row["set"] for row in measured["papers"]} == {"CelebChild-Test"} and len(measured["papers"]) == 6
+
+
+def test_pair_by_the_option_file(place):
+    run("--protocol", "lolblur")
+    assert summary(place, "lolblur")["pair_of_folders"] == "low_blur_noise -> high_sharp_scaled"
+    table = (place / "results/tiny/visualization/dark_lolblur/table.md").read_text()
+    assert "not said of these results" not in table and "input, theirs: low_blur; ours: low_blur_noise" in table
+
+
+def test_set_and_reference_refused_before_the_run(place):
+    for arguments, expected in {
+        ("--protocol", "face", "--set", "CelebA"): r"no test set 'CelebA' \(did you mean 'CelebA-Test'",
+        ("--protocol", "face", "--set", "CelebA-Test", "CelebChild-Test"): "has 1 data sets: dark",
+        ("--protocol", "face", "--reference", "nigt"): r"reference set 'nigt' does not exist \(did you mean 'night'",
+        ("--protocol", "lolblur", "--reference", "night"): "leave --reference out",
+        ("--set", "CelebA-Test"): "--set and --reference are for an evaluation: name its --protocol",
+    }.items():
+        with pytest.raises(UserError, match=expected):
+            run(*arguments)
+    assert not (place / "results").exists()

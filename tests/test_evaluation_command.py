@@ -50,12 +50,33 @@ def test_files(tree, capsys):
     assert summary["videos"]["psnr"] == pytest.approx({"0000": np.mean(psnr[:2]), "0001": np.mean(psnr[2:])})
     assert summary["columns"]["psnr"]["low"] == pytest.approx(np.mean(psnr[2:]))  # two videos: one drawn twice
     assert summary["interval"]["resampled"] == "videos"
-    for text in ("PSNR ↑: basicsr calculate_psnr", "torch 2", "pyiqa 0", "basicsr 1.4.2", "crop 0", str(tree.gt)):
+    for text in (
+        "PSNR ↑: basicsr calculate_psnr",
+        "torch 2",
+        "pyiqa 0",
+        "basicsr 1.4.2",
+        "crop border 0",
+        str(tree.gt),
+    ):
         assert text in out and text in table
-    assert "| VQCNIR | VQCNIR, table 1 | 27.79 ≠[1] |" in table
+    assert "| VQCNIR | VQCNIR, table 1 | 27.79 ≠[1][2][3] |" in table
     assert "- [1] LOL-Blur has 1,800 images, this is 4" in table
+    assert "- [2] input, low_blur_noise or low_blur: not said of these results (--pair)" in table
+    assert "- pair of folders: not said (--pair) -> not said (--pair)" in table
     paper = next(entry for entry in summary["papers"] if entry["method"] == "VQCNIR")
     assert paper["values"]["psnr"]["comparable"] == "no"
+
+
+def test_pair_of_folders(tree):
+    """The ground truths' folder by their path, the inputs' by the user."""
+    tree.gt = tree.gt.rename(tree.root / "high_sharp_scaled")
+    run(tree)
+    assert "- pair of folders: not said (--pair) -> high_sharp_scaled" in read(tree)[2]
+    run(tree, "--pair", "low_blur", "high_sharp_scaled")
+    _, summary, table = read(tree)
+    assert summary["pair_of_folders"] == "low_blur -> high_sharp_scaled"
+    assert "input, theirs: low_blur_noise; ours: low_blur" in table and "not said of these results" not in table
+    assert "protocol bsr have one pair" in refused(tree, "--pair", "low_blur", "high_sharp_scaled", protocol="bsr")
 
 
 def test_missing_weights_are_said_and_leave_the_rest(tree, capsys):
@@ -88,22 +109,22 @@ def test_a_restart_measures_what_is_missing(tree, capsys, monkeypatch):
     first = read(tree)[0]
     journal = tree.root / "results_lolblur/journal.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
-    assert (len(calls), len(lines)) == (4, 16)
+    assert (len(calls), len(lines)) == (8, 24)  # PSNR plain and with GT-mean
 
-    journal.write_text("".join(lines[:8]) + lines[8][:20])  # killed in the middle of a line
+    journal.write_text("".join(lines[:12]) + lines[12][:20])  # killed in the middle of a line
     capsys.readouterr()
     run(tree)
-    assert len(calls) == 6
+    assert len(calls) == 12
     assert "2 of 4 images are in the journal" in capsys.readouterr().out
     assert read(tree)[0] == first
     run(tree)
-    assert len(calls) == 6
+    assert len(calls) == 12
 
     changed = tree.results / "0001/0030.png"
     cv2.imwrite(str(changed), tree.truths["0001/0030"] // 2)
     run(tree)
-    assert len(calls) == 7
-    assert "4 values in the journal are of other files or settings: measured anew" in capsys.readouterr().out
+    assert len(calls) == 14
+    assert "6 values in the journal are of other files or settings: measured anew" in capsys.readouterr().out
     assert float(read(tree)[0]["0001/0030"]["psnr"]) < float(first["0001/0030"]["psnr"]) - 5
 
 
@@ -113,7 +134,7 @@ def test_other_settings_are_measured_anew(tree, capsys):
     journal.write_text(journal.read_text().replace("basicsr 1.4.2", "basicsr 1.4.1"))
     capsys.readouterr()
     run(tree)
-    assert "16 values in the journal are of other files or settings" in capsys.readouterr().out
+    assert "24 values in the journal are of other files or settings" in capsys.readouterr().out
 
 
 def test_damaged_journal(tree):

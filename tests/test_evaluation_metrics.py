@@ -61,6 +61,29 @@ def test_lolblur(tree, use_hub, lpips_files):
     assert evaluation.means["psnr"].mean == pytest.approx(np.mean(list(values(evaluation, "psnr").values())))
 
 
+def test_gt_mean(tree):
+    """By its formula, with scikit-image: a dark result gains what brightness alone cost it, in these columns alone."""
+    for name, image in tree.images.items():
+        cv2.imwrite(f"{tree.results}/{name}.png", np.round(image * 0.5).astype(np.uint8))
+    evaluation = evaluate(tree.results, "lolblur", tree.gt)
+    for name, truth in tree.truths.items():
+        dark = cv2.imread(f"{tree.results}/{name}.png")
+        grey, wanted = (np.round(image @ [0.114, 0.587, 0.299]).mean() for image in (dark, truth))
+        scaled = np.minimum(dark * (wanted / grey), 255)
+        expected = peak_signal_noise_ratio(truth.astype(float), scaled, data_range=255)
+        assert values(evaluation, "psnr_gtmean")[name] == pytest.approx(expected, abs=2e-3)
+        expected = structural_similarity(truth.astype(float), scaled, data_range=255, channel_axis=2, **GAUSSIAN)
+        assert values(evaluation, "ssim_gtmean")[name] == pytest.approx(expected, abs=1e-5)
+        assert values(evaluation, "psnr")[name] == pytest.approx(peak_signal_noise_ratio(truth, dark), abs=1e-6)
+    assert evaluation.means["psnr_gtmean"].mean > evaluation.means["psnr"].mean + 5
+
+
+def test_gt_mean_of_a_black_result(tree):
+    cv2.imwrite(f"{tree.results}/0000/0030.png", np.zeros((104, 200, 3), np.uint8))
+    value = evaluate(tree.results, "lolblur", tree.gt).measured.values["psnr_gtmean"]["0000/0030"]
+    assert value.value is None and value.note.startswith("a black image has no scale")
+
+
 def test_bsr_on_the_luma_of_bt601(tree, use_hub, lpips_files):
     use_hub(lpips_files)
     evaluation = evaluate(tree.results, "bsr", tree.gt)

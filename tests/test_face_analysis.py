@@ -56,3 +56,11 @@ def test_analysis(make_tiny, pairs, name, quantizer):
             assert used["input"] == chosen.flatten().bincount(minlength=32).tolist()
     table = (pairs / "out/analysis.md").read_text()
     assert ("w = 0, PSNR" in table) == (name == "CodeFormer")
+    usage = {"CodeFormer": "98.73", "DAEFR": "100"}[name]
+    accuracy = {"CodeFormer": "5.63", "DAEFR": "3.42"}[name]
+    for printed in (
+        f"{usage} % on CelebA-Test (SinCA, figure 2)",
+        f"{accuracy} % on a set that is not named (SinCA, figure 2)",
+    ):
+        assert (printed in table) == (quantizer == "CodePrediction")  # printed of the released network alone
+    assert ("24.02 % on" in table) == (name == "CodeFormer" and quantizer == "CodePrediction")

@@ -5,14 +5,18 @@ import json
 
 import cv2
 import numpy as np
+import pyiqa
 import pytest
 import torch
 from conftest import scene
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from vqcnir_arch import UserError
 from vqcnir_arch.archs.start import start_from_prior
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.data import night_blur_pair
+from vqcnir_arch.metrics import pyiqa_metric
 
 PNG = b"\x89PNG"
 
@@ -89,6 +93,32 @@ def test_scores_are_those_of_the_restored_files(files):
             restored = net(x)[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
         expected = peak_signal_noise_ratio(gt, restored, data_range=255)
         assert image["scores"]["input"]["full network"]["psnr"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_scores_on_luma_and_lpips(files, use_hub, lpips_files, tmp_path):
+    """Against scikit-image's luma, and pyiqa on the restored files."""
+    use_hub(lpips_files)
+    files("NearestCode")
+    report = run("net.pth", "--data", "lq", "--gt", "gt", "--prior", "prior.pth", "--lpips")
+    dispatch(["restore", "lq", "-w", "net.pth", "-o", "restored", "--device", "cpu", "--padding", "exact"])
+    lpips = pyiqa.create_metric("lpips", device="cpu")
+    for image in report["per_image"]:
+        scores = image["scores"]["input"]["full network"]
+        paths = [f"{folder}/{image['name']}.png" for folder in ("gt", "restored")]
+        luma = [rgb2ycbcr(cv2.imread(path)[..., ::-1])[..., 0] for path in paths]
+        assert scores["psnr_y"] == pytest.approx(peak_signal_noise_ratio(*luma, data_range=255), abs=1e-3)
+        gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+        assert scores["ssim_y"] == pytest.approx(structural_similarity(*luma, data_range=255, **gaussian), abs=1e-5)
+        assert scores["lpips"] == pytest.approx(lpips(paths[1], paths[0]).item(), rel=1e-4)
+    table = (tmp_path / "out/analysis.md").read_text()
+    assert "| codes | full network, PSNR (Y) | full network, SSIM (Y) | full network, LPIPS |" in table
+    assert "| the prior reconstructs | PSNR | SSIM | PSNR (Y) | SSIM (Y) | LPIPS | its brightness" in table
+    use_hub(tmp_path / "empty")
+    pyiqa_metric._cached_metric.cache_clear()
+    with pytest.raises(UserError, match=r"metric 'lpips' needs .*alexnet"):
+        run("net.pth", "--data", "lq", "--lpips", out="other")
+    pyiqa_metric._cached_metric.cache_clear()
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_same_twice_and_fewer_images(files, tmp_path):

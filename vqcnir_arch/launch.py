@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.training.distributed import is_first, leave_processes
 
 
@@ -35,7 +36,13 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     if pipeline == "test":
         parser.add_argument("--protocol", help="then evaluate what was written, as `vqcnir evaluate` does")
+        parser.add_argument(
+            "--set", nargs="+", default=[], metavar="NAME", help="the papers' test set of each data set"
+        )
+        parser.add_argument("--reference", type=Path, metavar="DIR", help="the images that FID compares with")
     known = parser.parse_args(arguments)
+    if pipeline == "test" and known.protocol is None and (known.set or known.reference):
+        raise UserError("--set and --reference are for an evaluation: name its --protocol")
 
     from vqcnir_arch.options import preflight, read_options
     from vqcnir_arch.options.unchecked import unchecked_blocks
@@ -49,7 +56,7 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     if not is_train and known.protocol is not None:
         from vqcnir_arch.evaluation.after_test import AfterTest
 
-        after = AfterTest(known.protocol, options)
+        after = AfterTest(known.protocol, options, known.set, known.reference)
         options["val"] |= after.wanted
     for note in unchecked_blocks(options):
         print(f"vqcnir: note: {note}", file=sys.stderr)

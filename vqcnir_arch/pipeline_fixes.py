@@ -43,6 +43,7 @@ from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils import options as basicsr_options
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.models import VQModel, kept_results
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
@@ -146,10 +147,19 @@ class PipelineFixes:
         return self.resumed
 
     def make_exp_dirs(self, options: dict[str, Any]) -> None:
-        """The other processes must not write into the folder before the first one has moved the old one away."""
-        self.original["make_exp_dirs"](options)
+        """A test that was stopped keeps its images; else BasicSR moves the old folder away, while the others wait."""
+        make = self.original["make_exp_dirs"]
+        if options["is_train"] or not self.keeps_results(options):
+            make(options)
+        elif options["rank"] == 0:
+            self.run.notes += kept_results.begin(options, make)
         if dist.is_initialized():
             dist.barrier()
+
+    @staticmethod
+    def keeps_results(options: dict[str, Any]) -> bool:
+        """Say whether a test writes images, by a model that looks for those that are there already."""
+        return options["val"]["save_img"] and issubclass(lookup(MODEL_REGISTRY, options["model_type"]), VQModel)
 
     def init_tb_loggers(self, options: dict[str, Any]) -> Any:
         """A validation that is caught up on after a resume needs the logger, too."""
@@ -199,6 +209,8 @@ class PipelineFixes:
     def build_model(self, options: dict[str, Any]) -> Any:
         """Any model of BasicSR is made safe, also one that knows nothing of it; the run's folder is there by now."""
         get_root_logger().info(f"Versions: {versions()}")
+        for note in () if options["is_train"] else self.run.notes:
+            get_root_logger().warning(note)
         if options["rank"] == 0:
             self.run.metrics = MetricsLog(Path(options["path"]["log"]))
             if self.resumed is not None:

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--embedding", choices=("tsne", "umap", "none"), default="tsne", help="default: tsne")
     parser.add_argument("--query", type=position, action="append", default=[], metavar="X,Y",
                         help="pixel to show the attention map of; may be repeated")  # fmt: skip
+    parser.add_argument("--lpips", action="store_true", help="also measure LPIPS (AlexNet; pyiqa needs its weights)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampled positions and the embedding (default: 0)")
     parser.add_argument("--device", default="cpu", help="where the networks run (default: cpu)")
     known = parser.parse_args(arguments)
@@ -64,7 +65,10 @@ def analyse(options: argparse.Namespace) -> str:
     from vqcnir_arch.analysis.usage import Usage
     from vqcnir_arch.analysis.views import find_pairs, read_views
     from vqcnir_arch.analysis.weight_maps import WeightMaps
+    from vqcnir_arch.metrics.pyiqa_metric import built_metric
 
+    if options.lpips:
+        built_metric("lpips")  # whose weights may be missing: before all that takes time
     net, prior = load_probes(options)
     check_method(options.embedding)
     check_queries(net, options.query)
@@ -80,7 +84,7 @@ def analyse(options: argparse.Namespace) -> str:
     parts += [AttentionMaps(net, options.query), RegressionWeights(net, options.seed)] if net else []
     if options.embedding != "none":
         parts.append(Embedding(net, prior, len(pairs), options.embedding, options.seed))
-    for view in read_views(pairs, net, prior):
+    for view in read_views(pairs, net, prior, options.lpips):
         for part in parts:
             part.add(view)
 

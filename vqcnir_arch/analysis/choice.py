@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.analysis.fusion_off import fusion_variants
-from vqcnir_arch.analysis.probe import Probe, Run
-from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score
+from vqcnir_arch.analysis.probe import Probe, Run, printed_figure
+from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score_cells, score_header
 
 CODES = {
     "input": "of the input (the network as it is)",
@@ -25,6 +25,8 @@ PICTURES = {
     "truth": "ground-truth codes",
     "truth_features": "ground-truth features",
 }
+PRINTED = {"input": "accuracy", "clean": "accuracy of clean"}
+"""What papers print the accuracy of."""
 FULL = "full network"
 
 
@@ -66,7 +68,7 @@ class Choice(Part):
             titles = list(self.variants) if source == "input" else list(self.variants)[:1]
             for title in [FULL, *titles]:
                 image = self.net.run(view.lq_tensor, features, self.variants.get(title)).image
-                scores[source][title] = score(image, view.gt)
+                scores[source][title] = view.score(image, view.gt)
                 if title == FULL:
                     picture[PICTURES[source]] = as_picture(image)
                 elif source == "input":
@@ -107,6 +109,9 @@ class Choice(Part):
             means = {v: mean_scores([image["scores"][source][v] for image in self.images]) for v in variants}
             accuracy = self.accuracy(source) if source in self.chosen else None
             rows[source] = {"accuracy": accuracy, "scores": means}
+            printed = printed_figure(self.net, PRINTED.get(source, ""))
+            if printed:
+                rows[source]["printed"] = printed
         baseline = {"most_frequent_code_accuracy": self.most_frequent()} if self.knows_truth else {}
         return {"choice": {"codes": rows, **baseline}, "per_image": self.images}
 
@@ -120,7 +125,15 @@ class Choice(Part):
             accuracy = ", ".join(percentages(row["accuracy"])) if row["accuracy"] else "-"
             cells = [f"{s['psnr']:.2f} / {s['ssim']:.4f}" if (s := row["scores"].get(c)) else "-" for c in columns]
             rows.append([CODES[source], accuracy, *cells])
-        lines = markdown(["codes", "accuracy", *(f"{c}, PSNR / SSIM" for c in columns)], rows)
+        header = ["codes", "accuracy", *(f"{c}, PSNR / SSIM" for c in columns)]
+        if any("printed" in row for row in choice["codes"].values()):
+            header.insert(2, "printed accuracy")
+            for cells, row in zip(rows, choice["codes"].values(), strict=True):
+                cells.insert(2, row.get("printed", ""))
+        lines = markdown(header, rows)
+        full = {source: row["scores"][FULL] for source, row in choice["codes"].items()}
+        header = ["codes", *(f"{FULL}, {title}" for title in score_header(full["input"])[2:])]
+        lines += ["", *markdown(header, [[CODES[source], *score_cells(s)[2:]] for source, s in full.items()])]
         if self.knows_truth:
             share = ", ".join(percentages(choice["most_frequent_code_accuracy"]))
             lines += ["", f"The ground truths' most frequent code, chosen everywhere, would be right at {share}."]

@@ -24,6 +24,7 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
 from vqcnir_arch.archs.quantizers.nearest_code import nearest_indices
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.evaluation.papers import papers
 
 Edits = Mapping[nn.Module, Callable[[tuple[Any, ...], Any], Any]]
 """What a module's output is replaced by: a function of its inputs and its output."""
@@ -170,3 +171,12 @@ def check_prior(prior: Probe, net: Probe) -> None:
     )
     if not same:
         raise UserError(f"{prior.name} is not the prior of {net.name}: their codebooks differ")
+
+
+def printed_figure(probe: Probe | None, quantity: str) -> str | None:
+    """Return what a paper prints for a figure of this network with its own quantizer, in one phrase; None: nothing."""
+    kinds = {type(quantizer).__name__ for quantizer in probe.quantizers.values()} if probe else set()
+    if not probe or kinds != {type(probe.net).default_quantizer}:
+        return None
+    of_network = (figure for figure in papers().figures if figure.network == type(probe.net).__name__)
+    return next((str(figure) for figure in of_network if figure.quantity == quantity), None)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.analysis.probe import Probe, Run
-from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score
+from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score_cells, score_header
 
 PHOTOS = {"sharp": "clean image", "night": "input", "night_to_truth": "input, against its ground truth"}
 FEATURES = {
@@ -32,32 +32,33 @@ class Reconstruction(Part):
         picture = {}
         if view.gt is not None:
             image = view.truth.image
-            self.note("sharp", image, view.gt_tensor, view.gt)
+            self.note("sharp", view, image, view.gt_tensor, view.gt)
             picture |= {"clean image": as_picture(view.gt_tensor), "reconstructed": as_picture(image)}
         if view.lq is not None:
             image = view.prior_on_lq.image
-            self.note("night", image, view.lq_tensor, view.lq)
+            self.note("night", view, image, view.lq_tensor, view.lq)
             picture |= {"input": as_picture(view.lq_tensor), "input, reconstructed": as_picture(image)}
             if view.gt is not None and view.gt.shape == view.lq.shape:
-                self.note("night_to_truth", image, view.gt_tensor, view.gt)
+                self.note("night_to_truth", view, image, view.gt_tensor, view.gt)
         if view.shown:
             self.pictures.append(picture)
 
-    def note(self, photo: str, image: Tensor, target: Tensor, target_array: Any) -> None:
+    def note(self, photo: str, view: View, image: Tensor, target: Tensor, target_array: Any) -> None:
         """Keep the scores of one reconstruction and the mean brightness of it and of its target, in [0, 1]."""
         brightness = {"brightness": float(image.clamp(0, 1).mean()), "target_brightness": float(target.mean())}
-        self.scores.setdefault(photo, []).append({**score(image, target_array), **brightness})
+        self.scores.setdefault(photo, []).append({**view.score(image, target_array), **brightness})
 
     def result(self) -> dict:
         return {"reconstruction": {photo: mean_scores(scores) for photo, scores in self.scores.items()}}
 
     def lines(self) -> list[str]:
+        found = self.result()["reconstruction"]
         rows = [
-            [PHOTOS[photo], f"{s['psnr']:.2f}", f"{s['ssim']:.4f}", f"{s['brightness']:.3f}",
-             f"{s['target_brightness']:.3f}"]
-            for photo, s in self.result()["reconstruction"].items()
-        ]  # fmt: skip
-        return markdown(["the prior reconstructs", "PSNR", "SSIM", "its brightness", "brightness wanted"], rows)
+            [PHOTOS[photo], *score_cells(s), f"{s['brightness']:.3f}", f"{s['target_brightness']:.3f}"]
+            for photo, s in found.items()
+        ]
+        columns = score_header(next(iter(found.values()), {}))
+        return markdown(["the prior reconstructs", *columns, "its brightness", "brightness wanted"], rows)
 
     def draw(self, out: Path) -> None:
         from vqcnir_arch.analysis.figures import save_grid
@@ -118,7 +119,7 @@ class Features(Part):
         for kind, features in candidates.items():
             image = view.decode_truth(features).image
             error = relative_error(truth, candidates["unquantised"], features)
-            self.scores.setdefault(kind, []).append({**score(image, view.gt), "relative_error": error})
+            self.scores.setdefault(kind, []).append({**view.score(image, view.gt), "relative_error": error})
             picture[FEATURES[kind]] = as_picture(image)
         if view.shown:
             self.pictures.append(picture)
@@ -135,8 +136,8 @@ class Features(Part):
         rows = []
         for kind, scores in self.scores.items():
             s = mean_scores(scores)
-            rows.append([FEATURES[kind], f"{s['psnr']:.2f}", f"{s['ssim']:.4f}", f"{s['relative_error']:.2%}"])
-        lines = markdown(["features of the clean image", "PSNR", "SSIM", "feature error"], rows)
+            rows.append([FEATURES[kind], *score_cells(s), f"{s['relative_error']:.2%}"])
+        lines = markdown(["features of the clean image", *score_header(s), "feature error"], rows)
         for name, solver in zip(self.names, self.solvers, strict=True):
             size, dim = solver.codebook.shape
             spans = "spans the whole feature space" if solver.rank == dim else "does not span the feature space"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqcnir_arch.analysis.probe import Probe, Run
+from vqcnir_arch.analysis.probe import Probe, Run, printed_figure
 from vqcnir_arch.analysis.views import Part, View, markdown
 from vqcnir_arch.models.code_usage import CodeUsage
 
@@ -61,15 +61,21 @@ class Usage(Part):
                 rows.append({"source": source, "codebook": name, "type": type(quantizer).__name__, **read(count)})
             if len(counts) > 1:
                 rows.append({"source": source, "codebook": "all", "type": "-", **read(torch.cat(counts))})
+            printed = printed_figure(self.probes[source], "usage") if source == "input" else None
+            if printed:
+                rows[-1]["printed"] = printed
         return {"usage": rows}
 
     def lines(self) -> list[str]:
+        found = self.result()["usage"]
         rows = [
             [SOURCES[r["source"]], r["codebook"], r["type"], f"{r['used']} of {len(r['counts'])}",
-             f"{r['codebook_usage']:.2%}", f"{r['perplexity']:.1f}"]
-            for r in self.result()["usage"]
+             f"{r['codebook_usage']:.2%}", f"{r['perplexity']:.1f}", r.get("printed", "")]
+            for r in found
         ]  # fmt: skip
-        return markdown(["features", "codebook", "quantizer", "codes in use", "usage", "perplexity"], rows)
+        header = ["features", "codebook", "quantizer", "codes in use", "usage", "perplexity", "printed usage"]
+        columns = len(header) if any("printed" in r for r in found) else len(header) - 1
+        return markdown(header[:columns], [row[:columns] for row in rows])
 
     def draw(self, out: Path) -> None:
         from vqcnir_arch.analysis.figures import save_usage

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from vqcnir_arch.analysis.probe import Probe, Run, truth_run
 from vqcnir_arch.data.files import check_pairs, existing_folder, find_images, read_image, size, to_tensor
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.metrics.pyiqa_metric import calculate_pyiqa
 
 SSIM_WINDOW = 11
 SHOWN = 4
@@ -33,6 +34,7 @@ class View:
         net: the restoration network; None if a prior alone is analysed.
         prior: the prior; None if it is not known.
         shown: whether the figures show it.
+        lpips: whether scores hold LPIPS, too.
     """
 
     name: str
@@ -41,6 +43,7 @@ class View:
     net: Probe | None
     prior: Probe | None
     shown: bool = False
+    lpips: bool = False
 
     @cached_property
     def lq_tensor(self) -> Tensor:
@@ -76,6 +79,19 @@ class View:
     def prior_on_lq(self) -> Run:
         """The prior on the degraded image."""
         return self.prior.run(self.lq_tensor)
+
+    def score(self, image: Tensor, truth: np.ndarray) -> dict[str, float]:
+        """Return PSNR (dB) and SSIM of [1, 3, H, W] in 8 bit, on RGB and Y as BasicSR computes them, and LPIPS."""
+        restored = tensor2img([image])
+        scores = {
+            "psnr": calculate_psnr(restored, truth, crop_border=0),
+            "ssim": calculate_ssim(restored, truth, crop_border=0),
+            "psnr_y": calculate_psnr(restored, truth, crop_border=0, test_y_channel=True),
+            "ssim_y": calculate_ssim(restored, truth, crop_border=0, test_y_channel=True),
+        }
+        if self.lpips:
+            scores["lpips"] = calculate_pyiqa(restored, truth, metric="lpips")
+        return {name: float(value) for name, value in scores.items()}
 
 
 class Part:
@@ -125,7 +141,7 @@ def find_pairs(
 
 
 def read_views(
-    pairs: list[tuple[str, Path | None, Path | None]], net: Probe | None, prior: Probe | None
+    pairs: list[tuple[str, Path | None, Path | None]], net: Probe | None, prior: Probe | None, lpips: bool = False
 ) -> Iterator[View]:
     """Read the images one after the other.
 
@@ -144,16 +160,22 @@ def read_views(
             raise UserError(
                 f"'{gt_path}' is {size(gt)}, expected {scale} times the size of its input '{lq_path}', {size(lq)}"
             )
-        yield View(name, lq, gt, net, prior, number in shown)
+        yield View(name, lq, gt, net, prior, number in shown, lpips)
 
 
-def score(image: Tensor, truth: np.ndarray) -> dict[str, float]:
-    """Return PSNR (dB, RGB, 8 bit) and SSIM (RGB) of [1, 3, H, W] as BasicSR computes them."""
-    restored = tensor2img([image])
-    return {
-        "psnr": float(calculate_psnr(restored, truth, crop_border=0)),
-        "ssim": float(calculate_ssim(restored, truth, crop_border=0)),
-    }
+SCORES = {"psnr": ("PSNR", 2), "ssim": ("SSIM", 4), "psnr_y": ("PSNR (Y)", 2), "ssim_y": ("SSIM (Y)", 4),
+          "lpips": ("LPIPS", 4)}  # fmt: skip
+"""Titles and digits of what `View.score` gives."""
+
+
+def score_header(scores: dict[str, float]) -> list[str]:
+    """Return the columns' titles of the scores that there are."""
+    return [title for name, (title, _) in SCORES.items() if name in scores]
+
+
+def score_cells(scores: dict[str, float]) -> list[str]:
+    """Return the same columns' numbers."""
+    return [f"{scores[name]:.{digits}f}" for name, (_, digits) in SCORES.items() if name in scores]
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RESULTS_PROTOCOL beside it)")
     parser.add_argument("--reference", type=Path, metavar="DIR", help="the images that FID compares with")
     parser.add_argument("--set", dest="test_set", metavar="NAME", help="the papers' test set, e.g. 'DIV2K valid x2'")
+    parser.add_argument("--pair", nargs=2, metavar=("INPUT", "TRUTH"), help="folders, e.g. low_blur high_sharp_scaled")
     parser.add_argument("--suffix", default="", help="what the results' names end in beyond the ground truths'")
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: the GPU if there is one)")
     parser.add_argument("--batch", type=positive, help="images at once on the device (default: 8 on a GPU, else 1)")

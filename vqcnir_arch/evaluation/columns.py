@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -46,6 +47,8 @@ def host_function(column: Column, protocol: Protocol) -> HostFunction:
         function = getattr(basicsr.metrics, column.metric)
 
         def measure(result: np.ndarray, truth: np.ndarray | None) -> float:
+            if column.gt_mean:
+                result = scaled_to_mean(result, truth)
             images = {"img": result} if column.reference == "none" else {"img": result, "img2": truth}
             return float(function(**images, crop_border=border, **column.options))
 
@@ -56,6 +59,25 @@ def host_function(column: Column, protocol: Protocol) -> HostFunction:
     function = getattr(skimage.metrics, column.metric)
     inner = slice(border, -border or None)
     return lambda result, truth: float(function(truth[inner, inner], result[inner, inner], **column.options))
+
+
+def scaled_to_mean(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Scale a result to the mean brightness of its ground truth, "GT-mean": clip(x * mean(grey(y)) / mean(grey(x))).
+
+    As HVI-CIDNet's measure.py (`--use_GT_mean`) does: one factor per image, over the whole image; grey is OpenCV's of 8
+    bit (0.299 R + 0.587 G + 0.114 B, rounded); the product is clipped to [0, 255] and not rounded.
+
+    Args:
+        result: [H, W, 3] BGR uint8.
+        truth: the same shape and type.
+
+    Raises:
+        ZeroDivisionError: the result is black.
+    """
+    grey, wanted = (cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean() for image in (result, truth))
+    if grey == 0:
+        raise ZeroDivisionError("a black image has no scale to its ground truth's mean")
+    return np.clip(result * (wanted / grey), 0, 255)
 
 
 def batch_function(column: Column, protocol: Protocol, device: torch.device) -> BatchFunction:

@@ -14,11 +14,13 @@ import torch
 from vqcnir_arch.data.files import existing_folder, find_images
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.columns import fingerprint, set_distance, versions
+from vqcnir_arch.evaluation.comparison import Conditions
 from vqcnir_arch.evaluation.journal import Journal, Value
 from vqcnir_arch.evaluation.measure import Measurements, Meter
 from vqcnir_arch.evaluation.pairs import Pair, find_results, pair_results
-from vqcnir_arch.evaluation.papers import find_set
+from vqcnir_arch.evaluation.papers import sets_of
 from vqcnir_arch.evaluation.protocols import WAYS, Column, Protocol, find_protocol
+from vqcnir_arch.evaluation.sets import find_pair, find_set
 from vqcnir_arch.evaluation.statistics import Mean, mean_with_interval
 
 
@@ -26,14 +28,17 @@ from vqcnir_arch.evaluation.statistics import Mean, mean_with_interval
 class Evaluation:
     """The result: per image in `measured`, over all images and per video in `means` and `video_means`."""
 
-    protocol: Protocol
+    conditions: Conditions
     about: dict[str, str]
     pairs: list[Pair]
     measured: Measurements
     means: dict[str, Mean]
     video_means: dict[str, dict[str, float]]
-    test_set: str | None
     out: Path
+
+    @property
+    def protocol(self) -> Protocol:
+        return self.conditions.protocol
 
     @property
     def columns(self) -> list[Column]:
@@ -58,6 +63,7 @@ def evaluate(
     out: Path | None = None,
     reference: Path | None = None,
     test_set: str | None = None,
+    pair: Sequence[str | None] | None = None,
     suffix: str = "",
     device: str | None = None,
     batch: int | None = None,
@@ -74,6 +80,8 @@ def evaluate(
         out: folder to write to; default: beside the results, `<results>_<protocol>`.
         reference: folder of the images that FID compares with.
         test_set: the papers' test set that this is, for protocols with several.
+        pair: names of the folders of inputs and ground truths, for test sets with several; default: the ground truths'
+            as their path says, the inputs' not known.
         suffix: what the results' names end in beyond the ground truths'.
         device: for the networks; default: the GPU if there is one.
         batch: images at once on the device; default 8 on a GPU, 1 on a CPU.
@@ -84,15 +92,19 @@ def evaluate(
     """
     chosen = find_protocol(protocol)
     test_set = None if test_set is None else find_set(test_set, chosen)
+    folders = find_pair(pair, chosen, gt=truths if isinstance(truths, Path) else None)
+    check_reference(chosen, reference)
     pairs, about = _find(results, chosen, truths, suffix)
     out = out or results.expanduser().resolve().parent / f"{results.expanduser().resolve().name}_{protocol}"
     on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if on.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {device}: torch finds no GPU")
     if any(column.reference == "set" for column in chosen.columns):
-        about["reference set"] = str(existing_folder(reference, "reference set")) if reference else "none"
-    elif reference is not None:
-        raise UserError(f"protocol {protocol} compares with no set of images: leave --reference out")
+        about["reference set"] = str(reference) if reference else "none"
+    if len(sets_of(chosen)) > 1:
+        about["test set"] = test_set or "not named (--set)"
+    if folders is not None:
+        about["pair of folders"] = " -> ".join(name or "not said (--pair)" for name in folders)
     about["device"] = torch.cuda.get_device_name(on) if on.type == "cuda" else str(on)
     about["versions"] = ", ".join(f"{name} {number}" for name, number in versions().items())
     print("\n".join(describe(chosen, about)), flush=True)
@@ -118,14 +130,24 @@ def evaluate(
                 _measure_set(column, chosen, pairs, results, reference, meter.measured, journal, on, batch)
     finally:
         journal.close()
-    return _summary(chosen, about, pairs, meter.measured, test_set, out)
+    conditions = Conditions(chosen, len(pairs), test_set, folders or (None, None))
+    return _summary(conditions, about, pairs, meter.measured, out)
+
+
+def check_reference(protocol: Protocol, reference: Path | None) -> None:
+    """Raise `UserError` if the reference set is no folder, or the protocol compares with none."""
+    if reference is None:
+        return
+    if all(column.reference != "set" for column in protocol.columns):
+        raise UserError(f"protocol {protocol.name} compares with no set of images: leave --reference out")
+    existing_folder(reference, "reference set")
 
 
 def describe(protocol: Protocol, about: Mapping[str, str]) -> list[str]:
     """Return the lines that say what is measured and how."""
     lines = [f"protocol {protocol.name}: {protocol.summary}", f"  meant for: {protocol.folders}"]
     lines += [f"  {name}: {text}" for name, text in about.items()]
-    lines.append(f"  pixels: {protocol.pixels}, crop {protocol.crop_border}")
+    lines.append(f"  pixels: {protocol.pixels}, crop border {protocol.crop_border}")
     return lines + [f"  {c.title} {c.arrow}: {c.settings} [{WAYS[c.way]}]" for c in protocol.columns]
 
 
@@ -195,12 +217,7 @@ def _measure_set(
 
 
 def _summary(
-    protocol: Protocol,
-    about: dict[str, str],
-    pairs: list[Pair],
-    measured: Measurements,
-    test_set: str | None,
-    out: Path,
+    conditions: Conditions, about: dict[str, str], pairs: list[Pair], measured: Measurements, out: Path
 ) -> Evaluation:
     video_of = {pair.name: pair.video for pair in pairs}
     means: dict[str, Mean] = {}
@@ -220,7 +237,7 @@ def _summary(
         for video, value in zip(videos, defined.values(), strict=True):
             by_video.setdefault(video, []).append(value)
         video_means[name] = {video: sum(v) / len(v) for video, v in sorted(by_video.items()) if video}
-    evaluation = Evaluation(protocol, about, pairs, measured, means, video_means, test_set, out)
+    evaluation = Evaluation(conditions, about, pairs, measured, means, video_means, out)
     if not means:
         reasons = {**measured.failed, **measured.skipped}
         raise UserError("\n".join(f"nothing was measured: {name}: {reason}" for name, reason in reasons.items()))

@@ -1,28 +1,20 @@
-"""The papers' rows, from `papers.yml`, and which of their numbers compare with ours."""
+"""The papers' rows and test sets, from `papers.yml`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import lru_cache
 from importlib import resources
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, model_validator
 
-from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.evaluation.protocols import PROTOCOLS, WAYS, Column, Protocol
+from vqcnir_arch.evaluation.protocols import PROTOCOLS, WAYS, Protocol
 
-OPEN_WAYS = {
-    "ssim-y-or-rgb": {"ssim-rgb", "ssim-y-yiq"},
-    "y-unsaid": {"psnr-y", "psnr-y-yiq", "ssim-y", "ssim-y-yiq"},
-    "rgb-or-y": {"psnr-rgb", "psnr-y", "ssim-rgb", "ssim-y"},
-    "lpips-unsaid": {"lpips-alex", "lpips-vgg"},
-    "niqe-unsaid": {"niqe", "niqe-pyiqa"},
-    "fid-unsaid": {"fid"},
-}
-"""Where a paper leaves the way open: what it may have been."""
+FolderPair = tuple[str | None, str | None]
+"""Names of the folders that inputs and ground truths are in; None where that is not known."""
+FolderName = Annotated[str | None, BeforeValidator(lambda name: None if name == "~" else name)]
 
 
 class Strict(BaseModel):
@@ -30,12 +22,20 @@ class Strict(BaseModel):
 
 
 class TestSet(Strict):
-    """A test set: how many images it has, which protocols are for it, and what stands against any comparison."""
+    """A test set: how many images it has, which protocols are for it, and what stands against any comparison.
+
+    `names` and `scale` tell it in an option file; `inputs` and `truths` are the folders that it has several of, those
+    of its usual pair first.
+    """
 
     __test__ = False  # no test, whatever pytest makes of the name
+    names: list[str]
+    scale: PositiveInt = 1
     images: PositiveInt | None = None
     protocols: list[str]
     caveat: str | None = None
+    inputs: list[str] = []
+    truths: list[str] = []
 
 
 class Block(Strict):
@@ -43,6 +43,8 @@ class Block(Strict):
 
     set: str
     ways: list[str] = []
+    pair: tuple[FolderName, FolderName] | None = None
+    crop: str | None = None
     rows: dict[str, list[str]]
 
 
@@ -51,6 +53,7 @@ class Table(Strict):
     table: str
     measures: list[str]
     ways: list[str] = []
+    crop: str = "0"
     blocks: list[Block]
 
 
@@ -63,12 +66,28 @@ class Note(Strict):
     set: str | None = None
 
 
+class Figure(Strict):
+    """A percentage that a paper prints for a figure, of a released network."""
+
+    source: str
+    figure: str
+    quantity: Literal["usage", "accuracy", "accuracy of clean"]
+    network: str
+    data: str
+    printed: str
+
+    def __str__(self) -> str:
+        return f"{self.printed} % on {self.data} ({self.source}, figure {self.figure})"
+
+
 class Papers(Strict):
     """The whole data file."""
 
     sources: dict[str, str]
+    without_code: list[str]
     sets: dict[str, TestSet]
     tables: list[Table]
+    figures: list[Figure]
     notes: list[Note]
 
     @model_validator(mode="after")
@@ -77,10 +96,16 @@ class Papers(Strict):
             assert table.source in self.sources, table.source
             for block in table.blocks:
                 block.ways = block.ways or table.ways
+                block.crop = block.crop or table.crop
                 assert block.set in self.sets, block.set
+                folders = self.sets[block.set]
+                usual = next(iter(folders.inputs), None), next(iter(folders.truths), None)
+                block.pair = block.pair or usual
+                assert block.pair[0] in (None, *folders.inputs) and block.pair[1] in (None, *folders.truths), block.pair
                 assert set(block.ways) <= set(WAYS), block.ways
                 for values in (block.ways, *block.rows.values()):
                     assert len(values) == len(table.measures), (table.table, values)
+        assert set(self.without_code) <= set(self.sources), self.without_code
         for test_set in self.sets.values():
             assert set(test_set.protocols) <= set(PROTOCOLS), test_set
         return self
@@ -101,16 +126,23 @@ class PaperValue:
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of a paper's table; `values` by measure (`psnr`, `lpips`, ...)."""
+    """One row of a paper's table; `values` by measure (`psnr`, `lpips`, ...).
+
+    `pair` are the folders that it was measured on, `crop` the pixels cut off each side or why they are not known.
+    """
 
     source: str
     table: str
     set: str
     method: str
     values: dict[str, PaperValue]
+    pair: FolderPair = (None, None)
+    crop: str = "0"
 
     @property
     def place(self) -> str:
+        if self.source in papers().without_code:
+            return f"{self.source} (claimed, no code)"
         return f"{self.source}, table {self.table}" if self.table.isdigit() else self.source
 
     @property
@@ -126,12 +158,9 @@ def papers() -> Papers:
     return Papers.model_validate(yaml.load(text, Loader=yaml.BaseLoader))
 
 
-def find_set(name: str, protocol: Protocol) -> str:
-    """Return a test set's name, or raise `UserError` with the nearest one of the protocol."""
-    known = [key for key, test_set in papers().sets.items() if protocol.name in test_set.protocols]
-    if name not in known:
-        raise UserError(f"protocol {protocol.name} has no test set '{name}'{nearest(name, known)}")
-    return name
+def sets_of(protocol: Protocol) -> dict[str, TestSet]:
+    """Return the test sets that a protocol is for, by name."""
+    return {name: test_set for name, test_set in papers().sets.items() if protocol.name in test_set.protocols}
 
 
 def paper_rows(protocol: Protocol | None = None, test_set: str | None = None) -> list[PaperRow]:
@@ -150,52 +179,5 @@ def paper_rows(protocol: Protocol | None = None, test_set: str | None = None) ->
                     measure: PaperValue(text, way, remarks.get(measure))
                     for measure, text, way in zip(table.measures, printed, block.ways, strict=True)
                 }
-                rows.append(PaperRow(table.source, table.table, block.set, method, values))
+                rows.append(PaperRow(table.source, table.table, block.set, method, values, block.pair, block.crop))
     return rows
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a printed number compares with ours, and if not without doubt, why."""
-
-    comparable: Literal["yes", "not known", "no"]
-    reasons: tuple[str, ...] = ()
-
-
-def compare(row: PaperRow, measure: str, column: Column, images: int, test_set: str | None) -> Verdict:
-    """Compare how a paper's number and our column came about.
-
-    Args:
-        row: the paper's row.
-        measure: which of its numbers.
-        column: our column that it stands under.
-        images: how many images ours was measured on.
-        test_set: the set that the user says it is, if he does.
-    """
-    known, way = papers().sets[row.set], row.values[measure].way
-    against = []
-    if test_set is None and sum(other.protocols == known.protocols for other in papers().sets.values()) > 1:
-        against.append("there are several test sets, and this one is not named (--set)")
-    elif known.images is not None and images != known.images:
-        against.append(f"{row.set} has {known.images:,} images, this is {images:,}")
-    if known.caveat:
-        against.append(known.caveat)
-    is_open = column.way in OPEN_WAYS.get(way, ())
-    if is_open:
-        against.append(f"{measure.upper()}: {WAYS[way]}")
-    elif way != column.way:
-        against.append(f"{measure.upper()}, theirs: {WAYS[way]}; ours: {WAYS[column.way]}")
-    if not against:
-        return Verdict("yes")
-    return Verdict("not known" if is_open and len(against) == 1 else "no", tuple(against))
-
-
-def column_for(measure: str, way: str, protocol: Protocol) -> Column | None:
-    """Return our column for a paper's measure: the one made the same way, or in the way that is most like it."""
-
-    def likeness(column: Column) -> float:
-        return 2 if column.way in OPEN_WAYS.get(way, ()) else SequenceMatcher(None, column.way, way).ratio()
-
-    family = [column for column in protocol.columns if column.name.split("_")[0] == measure]
-    same = [column for column in family if column.way == way]
-    return same[0] if same else max(family, key=likeness, default=None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from vqcnir_arch.errors import UserError, nearest
@@ -28,6 +28,8 @@ class Column:
     reference: Literal["image", "none", "set"] = "image"
     channels: Literal["RGB", "BGR"] = "RGB"
     options: Mapping[str, Any] = field(default_factory=dict)
+    gt_mean: bool = False
+    """Whether the result is first scaled to the ground truth's mean brightness, see `columns.scaled_to_mean`."""
 
     @property
     def arrow(self) -> str:
@@ -37,7 +39,7 @@ class Column:
     def settings(self) -> str:
         """Library, metric and options in one line; values measured under other settings are not mixed with these."""
         words = [f"{self.library} {self.metric}", *(f"{key}={value}" for key, value in self.options.items())]
-        return " ".join(words) + (", fed BGR" if self.channels == "BGR" else "")
+        return " ".join(words) + (", fed BGR" if self.channels == "BGR" else "") + (", GT-mean" if self.gt_mean else "")
 
 
 WAYS = {
@@ -45,12 +47,16 @@ WAYS = {
     "psnr-y": "Y of BT.601 (16 to 235), as in BasicSR",
     "psnr-y-yiq": "Y of YIQ (0 to 255), pyiqa's default",
     "psnr-rgb-float": "RGB, float output, neither clamped nor quantised",
+    "psnr-rgb-gtmean": "RGB, the result scaled to the mean grey of its ground truth and clipped",
+    "psnr-unsaid": "the source does not say on which channels, nor whether results are scaled to the truth's mean",
     "ssim-rgb": "RGB, mean over the channels",
     "ssim-y": "Y of BT.601, as in BasicSR",
     "ssim-y-yiq": "Y of YIQ rounded to integers, pyiqa's `ssim`",
     "ssim-y-yiq-bgr": "pyiqa's `ssim` (Y of YIQ) on images fed as BGR",
     "ssim-rgb-float": "RGB, 11x11 Gaussian window, float output",
+    "ssim-rgb-gtmean": "RGB, the result scaled to the mean grey of its ground truth and clipped",
     "ssim-y-or-rgb": "Y or RGB: the paper does not say which",
+    "ssim-unsaid": "the source does not say on which channels, by which code",
     "lpips-alex": "AlexNet, v0.1, input in [-1, 1]",
     "lpips-vgg": "VGG16, v0.1, input in [-1, 1]",
     "lpips-vgg-bgr": "VGG16, v0.1, input in [-1, 1], fed BGR",
@@ -66,7 +72,8 @@ WAYS = {
     "pi": "PI of pyiqa",
     "rgb-or-y": "RGB or Y: the paper does not say which",
     "fid": "FID of pyiqa (clean resize) against the reference set that is named",
-    "fid-unsaid": "the paper does not name the reference set",
+    "fid-unsaid": "the paper does not name the reference set; DAEFR's repository lists Inception statistics which by "
+    "their name are FFHQ's at 512 x 512",
 }
 """How a value comes about, for our columns and for the papers' numbers."""
 
@@ -87,6 +94,12 @@ class Protocol:
 def _basicsr(name: str, title: str, way: str, metric: str, better: str = "higher", **options: Any) -> Column:
     reference = "none" if metric == "calculate_niqe" else "image"
     return Column(name, title, way, "basicsr", metric, better, reference, options=options)
+
+
+def _gt_mean(column: Column) -> Column:
+    """Return the column measured on results of their ground truth's mean brightness."""
+    name, title = f"{column.name}_gtmean", f"{column.title.partition(' (')[0]} (GT-mean)"
+    return replace(column, name=name, title=title, way=f"{column.way}-gtmean", gt_mean=True)
 
 
 def _scikit(name: str, title: str, way: str, metric: str, **options: Any) -> Column:
@@ -120,7 +133,10 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol(
-            "lolblur", "LOL-Blur, everything stated: 8-bit PNG, no crop", (PSNR, SSIM, SSIM_Y, LPIPS, LPIPS_VGG, NIQE)
+            "lolblur",
+            "LOL-Blur, everything stated: 8-bit PNG, no crop; PSNR and SSIM plain and with GT-mean",
+            (PSNR, _gt_mean(PSNR), SSIM, _gt_mean(SSIM), SSIM_Y, LPIPS, LPIPS_VGG, NIQE),
+            folders="LOL-Blur test: input low_blur_noise, ground truth high_sharp_scaled",
         ),
         Protocol(
             "real-lolblur",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.evaluation.comparison import column_for, compare
 from vqcnir_arch.evaluation.evaluate import Evaluation, describe
-from vqcnir_arch.evaluation.papers import PaperRow, column_for, compare, paper_rows
+from vqcnir_arch.evaluation.papers import PaperRow, paper_rows
 from vqcnir_arch.evaluation.protocols import Column
 from vqcnir_arch.evaluation.statistics import LEVEL, RESAMPLES, SEED, Mean, unit
 
@@ -73,7 +74,8 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "protocol": evaluation.protocol.name,
         **{name.replace(" ", "_"): text for name, text in evaluation.about.items()},
-        "test_set": evaluation.test_set,
+        "test_set": evaluation.conditions.test_set,
+        "crop_border": evaluation.protocol.crop_border,
         "images": len(evaluation.pairs),
         "interval": {
             "level": LEVEL,
@@ -95,7 +97,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _papers(evaluation: Evaluation) -> list[PaperRow]:
-    return paper_rows(evaluation.protocol, evaluation.test_set)
+    return paper_rows(evaluation.protocol, evaluation.conditions.test_set)
 
 
 def _paper_entry(row: PaperRow, evaluation: Evaluation) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _paper_entry(row: PaperRow, evaluation: Evaluation) -> dict[str, Any]:
         column = column_for(measure, printed.way, evaluation.protocol)
         entry = {"value": printed.value, "printed": printed.printed, "note": printed.note}
         if column is not None:
-            verdict = compare(row, measure, column, len(evaluation.pairs), evaluation.test_set)
+            verdict = compare(row, measure, column, evaluation.conditions)
             entry |= {"column": column.name, "comparable": verdict.comparable, "reasons": verdict.reasons}
         values[measure] = entry
     return {"source": row.place, "set": row.set, "method": row.method, "values": values}
@@ -148,7 +150,7 @@ def _comparison(evaluation: Evaluation) -> str:
             column = column_for(measure, printed.way, evaluation.protocol)
             if column is None:
                 continue
-            verdict = compare(row, measure, column, len(evaluation.pairs), evaluation.test_set)
+            verdict = compare(row, measure, column, evaluation.conditions)
             said = [text for text in (*verdict.reasons, printed.note) if text]
             numbers = "".join(f"[{reasons.setdefault(text, len(reasons) + 1)}]" for text in said)
             cells[column.name] = printed.printed + MARKS[verdict.comparable] + numbers

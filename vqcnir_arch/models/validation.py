@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from basicsr.metrics import calculate_metric
-from basicsr.utils import imwrite, tensor2img
+from basicsr.utils import get_root_logger, imwrite, tensor2img
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.metrics.pyiqa_metric import needs_ground_truth
+from vqcnir_arch.models.kept_results import KeptResults
 from vqcnir_arch.training.distributed import from_all
 
 
@@ -61,18 +62,32 @@ class Validation:
         measured: dict[int, dict[str, float]] = {}
         share, indices = self.share(loader)
         progress = tqdm(share, desc=dataset_name, unit="image", disable=not val.get("pbar", False))
+        kept = None if self.options["is_train"] or not save_images else KeptResults.of(self.options)
+        found = 0
         for index, sample in zip(indices, progress, strict=True):
             name = sample["name"][0] if "name" in sample else Path(sample["lq_path"][0]).stem
-            restored = restore(sample)
-            images = {"img": tensor2img([restored.detach().cpu()])}
+            files = [self.result_path(dataset_name, name, current_iter)]
+            if val.get("save_float"):
+                files.append(files[0].with_suffix(".npy"))
+            image = kept.read(files, sample["lq_path"][0]) if kept else None
+            if image is None:
+                image = written(restore(sample), files if save_images else [])
+                if kept:
+                    kept.add(files, sample["lq_path"][0])
+            else:
+                found += 1
+            images = {"img": image}
             if "gt" in sample:
                 images["img2"] = tensor2img([sample["gt"]])
-            if save_images:
-                path = self.result_path(dataset_name, name, current_iter)
-                imwrite(images["img"], str(path))
-                if val.get("save_float"):
-                    np.save(path.with_suffix(".npy"), restored[0].permute(1, 2, 0).float().cpu().numpy())
             measured[index] = {m: float(self.measure(images, o, dataset_name)) for m, o in metrics.items()}
+        if kept:
+            kept.close()
+            found, total = (sum(numbers) for numbers in zip(*from_all((found, len(indices))), strict=True))
+            if found:
+                get_root_logger().info(
+                    f"{dataset_name}: {found} of {total} images were there, of the same checkpoint and options: read, "
+                    "not computed"
+                )
         if not metrics:
             return {}
 
@@ -95,3 +110,14 @@ class Validation:
             return folder / name / f"{Path(name).name}_{current_iter}.png"
         suffix = self.options["val"].get("suffix")
         return folder / (f"{name}_{suffix}.png" if suffix else f"{name}.png")
+
+
+def written(restored: Tensor, files: Sequence[Path]) -> np.ndarray:
+    """Write an image, [1, 3, H, W], to `files`, a PNG and maybe a .npy; return it as [H, W, 3] BGR uint8."""
+    image = tensor2img([restored.detach().cpu()])
+    for path in files:
+        if path.suffix == ".npy":
+            np.save(path, restored[0].permute(1, 2, 0).float().cpu().numpy())
+        else:
+            imwrite(image, str(path))
+    return image

@@ -1,0 +1,100 @@
+"""Which of the papers' test sets a folder or a block of an option file is, and which pair of folders it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.evaluation.papers import FolderPair, TestSet, sets_of
+from vqcnir_arch.evaluation.protocols import Protocol
+
+ROOTS = ("dataroot", "dataroot_gt", "dataroot_lq")
+"""Options of a data set that name folders."""
+
+
+def find_set(name: str, protocol: Protocol) -> str:
+    """Return a test set's name, or raise `UserError` with the nearest one of the protocol."""
+    known = sets_of(protocol)
+    if name not in known:
+        raise UserError(f"protocol {protocol.name} has no test set '{name}'{nearest(name, known)}")
+    return name
+
+
+def sets_of_blocks(
+    given: Sequence[str], blocks: Sequence[Mapping[str, Any]], scale: int, protocol: Protocol
+) -> list[str | None]:
+    """Return the test set of each data set's block: what `--set` names, in their order, or what their names say.
+
+    Raises:
+        UserError: `--set` names another number of sets or an unknown one; or a block's name and folders are of two.
+    """
+    if given and len(given) != len(blocks):
+        names = ", ".join(block["name"] for block in blocks)
+        raise UserError(f"--set names {len(given)} test sets, the option file has {len(blocks)} data sets: {names}")
+    if given:
+        return [find_set(name, protocol) for name in given]
+    return [_set_of_block(block, scale, protocol) for block in blocks]
+
+
+def _set_of_block(block: Mapping[str, Any], scale: int, protocol: Protocol) -> str | None:
+    roots = [root for key in ROOTS for root in _as_list(block.get(key))]
+    words = {"name": [block["name"]], "folder": [part for root in roots for part in Path(root).parts]}
+    known = sets_of(protocol)
+    found = {what: {n for n, s in known.items() if s.scale == scale and _is_called(s, w)} for what, w in words.items()}
+    one = found["name"] | found["folder"]
+    if len(one) > 1:
+        raise UserError(
+            f"data set '{block['name']}' may be {' or '.join(sorted(one))} by its name and folders: say which by --set"
+        )
+    return next(iter(one), None)
+
+
+def _is_called(test_set: TestSet, words: Iterable[str]) -> bool:
+    """Whether one of the words is a name of the set, with the scale behind it or not."""
+    names = {_plain(name) for name in test_set.names}
+    names |= {f"{name}x{test_set.scale}" for name in names}
+    return any(_plain(word) in names for word in words)
+
+
+def _plain(word: str) -> str:
+    return "".join(letter for letter in word.lower() if letter.isalnum())
+
+
+def _as_list(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def find_pair(
+    given: Sequence[str | None] | None, protocol: Protocol, lq: Path | None = None, gt: Path | None = None
+) -> FolderPair | None:
+    """Return the pair of folders that a protocol's test set has several of, or None if it has one.
+
+    Args:
+        given: `--pair`: the names of the input's folder and of the ground truth's, None where one is not known; without
+            it the paths say.
+        protocol: whose test set it is.
+        lq: path of the inputs, which holds the name; None: not known.
+        gt: path of the ground truths.
+
+    Raises:
+        UserError: an unknown folder, with the nearest one, or the protocol's sets have one pair each.
+    """
+    inputs, truths = (
+        {f for s in sets_of(protocol).values() for f in getattr(s, side)} for side in ("inputs", "truths")
+    )
+    if not inputs:
+        if given:
+            raise UserError(f"the test sets of protocol {protocol.name} have one pair of folders: leave --pair out")
+        return None
+    if given is None:
+        return _name_in(lq, inputs), _name_in(gt, truths)
+    for name, known, side in zip(given, (inputs, truths), ("input", "ground truth"), strict=True):
+        if name is not None and name not in known:
+            raise UserError(f"--pair: '{name}' is no folder of {side}s{nearest(name, known)}")
+    return given[0], given[1]
+
+
+def _name_in(path: Path | None, known: Iterable[str]) -> str | None:
+    return next((part for part in reversed(path.parts) if part in known), None) if path is not None else None
