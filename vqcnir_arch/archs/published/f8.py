@@ -94,14 +94,19 @@ def prior_options(shapes: Shapes) -> dict[str, Any]:
     return {"channels": [shapes[IN_CONV][0], *stages], "codebook_size": codebook_size, "code_dim": code_dim}
 
 
-def vqcnir_options(shapes: Shapes) -> dict[str, Any]:
-    """Read VQCNIR's options; a DCNv2 predicts 27 numbers for each of its groups: 9 offsets in x and y, 9 masks."""
+def vqcnir_options(shapes: Shapes) -> dict[str, Any] | None:
+    """Read VQCNIR's options; None where there is no AIEM.
+
+    A DCNv2 predicts 27 numbers for each of its groups: 9 offsets in x and y, 9 masks.
+    """
+    depth = count_numbers(shapes, ENHANCER)
+    if not depth:
+        return None
     first = f"{ENHANCER}0.IMAC."
     splits = sum(1 for name in shapes if name.startswith(f"{first}conv") and name.endswith(".weight"))
     heads = [shapes[f"main_decode.attn.Level_{level}.scale"][0] for level in (8, 4, 2, 1)]
     offsets = shapes["main_decode.align_func_dict.Level_8.dcn.conv_offset.weight"][0]
     curve_order = shapes[f"{first}predictA0.4.weight"][0]
-    depth = count_numbers(shapes, ENHANCER)
     return {
         **prior_options(shapes),
         "enhancer": {"type": "AIEM", "depth": depth, "splits": splits, "curve_order": curve_order},
@@ -197,7 +202,7 @@ register_layout(
         network="VQCNIR",
         names=VQCNIR_NAMES,
         read_options=vqcnir_options,
-        required=(*PRIOR_REQUIRED, f"{ENHANCER}*"),
+        required=PRIOR_REQUIRED,
         dead=TRAINING_ALONE,
     )
 )
