@@ -49,7 +49,7 @@ def _set_of_block(block: Mapping[str, Any], scale: int, protocol: Protocol) -> s
     found = [n for n, test_set in sets_of(protocol).items() if test_set.scale == scale and _is_called(test_set, words)]
     if len(found) > 1:
         raise UserError(
-            f"data set '{block['name']}' may be {' or '.join(found)} by its name and folders: name it by --set"
+            f"data set '{block['name']}' may be {' or '.join(sorted(found))} by its name and folders: name it by --set"
         )
     return found[0] if found else None
 
