@@ -236,7 +236,9 @@ def test_set_of_a_data_set_refused():
     bsr = PROTOCOLS["bsr"]
     two = [block("Urban100"), block("first", dataroot_gt="DIV2K_valid/gt")]
     assert sets_of_blocks([], two, 2, bsr) == ["Urban100 x2", "DIV2K valid x2"]
-    assert sets_of_blocks(["Manga109 x4", "BSDS100 x2"], two, 2, bsr) == ["Manga109 x4", "BSDS100 x2"]
+    assert sets_of_blocks(["Manga109 x2", "BSDS100 x2"], two, 2, bsr) == ["Manga109 x2", "BSDS100 x2"]
+    with pytest.raises(UserError, match="--set: 'Manga109 x4' is of scale 4, the option file has scale: 2"):
+        sets_of_blocks(["Manga109 x4", "BSDS100 x2"], two, 2, bsr)
     with pytest.raises(UserError, match="--set names 1 test sets, the option file has 2 data sets: Urban100, first"):
         sets_of_blocks(["Urban100 x2"], two, 2, bsr)
     with pytest.raises(UserError, match=r"no test set 'Urban x2' \(did you mean 'Urban100 x2'"):

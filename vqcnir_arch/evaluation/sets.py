@@ -28,27 +28,30 @@ def sets_of_blocks(
     """Return the test set of each data set's block: what `--set` names, in their order, or what their names say.
 
     Raises:
-        UserError: `--set` names another number of sets or an unknown one; or a block's name and folders are of two.
+        UserError: `--set` names another number of sets, an unknown one or one of another scale; or a block's name and
+            folders are of two.
     """
-    if given and len(given) != len(blocks):
+    if not given:
+        return [_set_of_block(block, scale, protocol) for block in blocks]
+    if len(given) != len(blocks):
         names = ", ".join(block["name"] for block in blocks)
         raise UserError(f"--set names {len(given)} test sets, the option file has {len(blocks)} data sets: {names}")
-    if given:
-        return [find_set(name, protocol) for name in given]
-    return [_set_of_block(block, scale, protocol) for block in blocks]
+    for name in given:
+        of_set = sets_of(protocol)[find_set(name, protocol)].scale
+        if of_set != scale:
+            raise UserError(f"--set: '{name}' is of scale {of_set}, the option file has scale: {scale}")
+    return list(given)
 
 
 def _set_of_block(block: Mapping[str, Any], scale: int, protocol: Protocol) -> str | None:
     roots = [root for key in ROOTS for root in _as_list(block.get(key))]
-    words = {"name": [block["name"]], "folder": [part for root in roots for part in Path(root).parts]}
-    known = sets_of(protocol)
-    found = {what: {n for n, s in known.items() if s.scale == scale and _is_called(s, w)} for what, w in words.items()}
-    one = found["name"] | found["folder"]
-    if len(one) > 1:
+    words = [block["name"], *(part for root in roots for part in Path(root).parts)]
+    found = [n for n, test_set in sets_of(protocol).items() if test_set.scale == scale and _is_called(test_set, words)]
+    if len(found) > 1:
         raise UserError(
-            f"data set '{block['name']}' may be {' or '.join(sorted(one))} by its name and folders: say which by --set"
+            f"data set '{block['name']}' may be {' or '.join(sorted(found))} by its name and folders: name it by --set"
         )
-    return next(iter(one), None)
+    return found[0] if found else None
 
 
 def _is_called(test_set: TestSet, words: Iterable[str]) -> bool:
