@@ -15,9 +15,10 @@ from published_files import LIGHTNING, TRAINING, published
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options import check_options, read_options
+from vqcnir_arch.options.published.engine import HEADINGS, translate
 from vqcnir_arch.options.published.projects import PROJECTS
 from vqcnir_arch.options.published.reference import reference
-from vqcnir_arch.options.published.rules import HEADINGS, Gone, Means, Same, Source, Stage, To, translate
+from vqcnir_arch.options.published.rules import Gone, Means, Same, Source, Stage, To
 from vqcnir_arch.options.read import load_file
 from vqcnir_arch.options.shipped import shipped
 

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import torch
 
-import vqcnir_arch
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.version import __version__
 from vqcnir_arch.whole_files import reason
 
 RECORD = "images.jsonl"
@@ -67,7 +67,7 @@ def settings_of(options: dict[str, Any]) -> dict[str, Any]:
         "datasets": options["datasets"],
         "val": [options["val"].get("suffix"), options["val"].get("save_float", False)],
         "device": torch.cuda.get_device_name() if options["num_gpu"] and torch.cuda.is_available() else "cpu",
-        "versions": {"vqcnir": vqcnir_arch.__version__, **{name: version(name) for name in ("torch", "basicsr")}},
+        "versions": {"vqcnir": __version__, **{name: version(name) for name in ("torch", "basicsr")}},
     }
     return json.loads(json.dumps(settings, default=str))
 

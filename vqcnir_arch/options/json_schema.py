@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-import vqcnir_arch  # noqa: F401  (registers everything)
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.options.blocks import PARTS, SCHEDULERS
 from vqcnir_arch.options.schema import Experiment, PathSection, TrainSection

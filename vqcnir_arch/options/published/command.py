@@ -9,8 +9,9 @@ from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.options.check import find_problems
 from vqcnir_arch.options.published import daefr
 from vqcnir_arch.options.published.detect import leftovers, not_translated
+from vqcnir_arch.options.published.engine import Translation, translate
 from vqcnir_arch.options.published.projects import PROJECTS
-from vqcnir_arch.options.published.rules import Source, Stage, Translation, shown, translate
+from vqcnir_arch.options.published.rules import Source, Stage, shown
 from vqcnir_arch.options.published.write import option_text, report
 from vqcnir_arch.options.read import load_file, option_file
 from vqcnir_arch.registry import MODEL_REGISTRY, names

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vqcnir_arch.options.published.rules import ADDED, HEADINGS, Translation, shown
+from vqcnir_arch.options.published.engine import ADDED, HEADINGS, Translation
+from vqcnir_arch.options.published.rules import shown
 from vqcnir_arch.options.schema import Experiment
 
 INDENT = "  "
