@@ -64,6 +64,8 @@ def small(options: dict[str, Any], make_tiny: Any, vgg19_file: Path, place: Path
         network["quantizer"].update(depth=1, num_heads=2)
     if kind == "CodeFormer":
         network["image_size"] = FACE_SIDE
+        if "fusion_sizes" in network:
+            network["fusion_sizes"] = [FACE_SIDE // 4]  # all but the finest, as inpainting's
     for block in options["datasets"].values():
         for side, factor in (("dataroot", 1), ("dataroot_gt", 1), ("dataroot_lq", scale)):
             if side in block:

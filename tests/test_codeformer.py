@@ -77,6 +77,29 @@ def test_published_file(tmp_path):
         vqcnir_arch.load_network(state)
 
 
+@pytest.mark.parametrize("sizes", [[128, 64, 32], []], ids=["inpainting", "stage II"])
+def test_published_files_with_fewer_fusions(sizes):
+    """CodeFormer's inpainting has no fusion at 256, its stage II none at all: a file says so by its names."""
+    small = {"channels": [32] * 6, "codebook_size": 24, "code_dim": 32, "image_size": 512}
+    net = CodeFormer(**small, fusion_sizes=sizes).eval()
+    state = golden_state_dict(net)
+    assert {int(name.split(".")[1]) for name in state if name.startswith("fuse_convs_dict.")} == set(sizes)
+    loaded = vqcnir_arch.load_network(state)
+    assert loaded.options["fusion_sizes"] == sizes
+    assert [512 >> int(level) for level in loaded.fusions] == sizes
+    if sizes:
+        assert loaded.adaptive_layer() is loaded.fusions["2"].shift[-1]
+    else:
+        with pytest.raises(UserError, match="fusion_sizes is empty"):
+            loaded.adaptive_layer()
+
+
+@pytest.mark.parametrize("sizes", [[16], [32, 32], [512], [100]])
+def test_wrong_fusion_sizes_are_named(sizes):
+    with pytest.raises(UserError, match=r"fusion_sizes: expected some of 256, 128, 64, 32, each once"):
+        CodeFormer(channels=[32] * 6, codebook_size=24, code_dim=32, fusion_sizes=sizes)
+
+
 def test_fidelity_weight(make_tiny):
     """A number and a tensor give the same; one weight per image; 0 leaves the fusion out."""
     net = make_tiny("CodeFormer", w=0.7).eval()

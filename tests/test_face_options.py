@@ -36,7 +36,8 @@ def test_rows_of_the_papers():
     tests = {f"{host}/test_{host}_{data}.yml" for host in ("codeformer", "daefr") for data in ("celeba", "celebchild")}
     priors = {"codeformer/train_codeformer_stage1.yml"}
     priors |= {f"daefr/train_daefr_{name}.yml" for name in ("hq_codebook", "lq_codebook", "association")}
-    assert set(FILES) == rows | tests | priors | {f"{stage}.yml" for stage in STAGES}
+    further = {f"codeformer/train_codeformer_{task}.yml" for task in ("inpainting", "colorization")}
+    assert set(FILES) == rows | tests | priors | further | {f"{stage}.yml" for stage in STAGES}
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
@@ -76,6 +77,8 @@ def shrink(network, make_tiny, folder):
     if "quantizer" in network:
         few = {"depth": 1, "num_heads": 2}
         small["quantizer"] = {k: few.get(k, v) for k, v in network["quantizer"].items()}
+    if "fusion_sizes" in network:
+        small["fusion_sizes"] = [4]  # all but the finest, as inpainting's
     for key in ("prior", "hq_prior", "lq_prior"):
         if key in small:
             prior = make_tiny("FaceVQGANPrior", flavour="codeformer" if kind == "CodeFormer" else "daefr")
@@ -105,8 +108,8 @@ def test_training_step_and_round_trip(make_tiny, tmp_path, name):
     changed = moved(model.net_g, before)
     frozen = frozen_names(model.net_g)
     assert changed and not changed & frozen
-    # stage II makes no image: the fusion waits for stage III
-    waits = ("fusions.",) if "stage2" in name else ()
+    # stage II, and colourisation, make no image: the fusion waits for stage III
+    waits = ("fusions.",) if "stage2" in name or "colorization" in name else ()
     assert {n for n in before if n.endswith("weight") and n not in frozen and not n.startswith(waits)} <= changed
     names = [n for n in model.get_current_log() if n.startswith("l_") and not n.startswith("l_d_")]
     assert len(names) == len([n for n in train if n.endswith("_opt") and train[n]])

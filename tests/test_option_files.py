@@ -30,7 +30,7 @@ PARAMETERS = {
 }
 OTHER_NETWORKS = (
     "demo/", "small/", "study/", "vqcnir/ablations/", "femasr/sinca/", "adacode/sinca/", "adacode/train_adacode_stage1",
-    "codeformer/sinca/", "daefr/sinca/",
+    "codeformer/sinca/", "codeformer/train_codeformer_inpainting", "daefr/sinca/",
 )  # fmt: skip
 """Beginnings of the names of files whose networks have other sizes by intention."""
 TRAIN, TEST = "vqcnir/train_vqcnir_lolblur.yml", "vqcnir/test_vqcnir_lolblur.yml"

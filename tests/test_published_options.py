@@ -141,6 +141,7 @@ def test_inpainting_and_colourisation_have_their_settings(tmp_path):
     convert(published("codeformer/CodeFormer_inpainting.yml"))
     options = read_options(tmp_path / "ours.yml")
     assert options["datasets"]["train"]["setting"] == "codeformer_inpainting"
+    assert options["network_g"]["fusion_sizes"] == [128, 64, 32]
     assert options["network_g"]["w"] == 1.0 and options["train"]["gan_start_iter"] == 296001
     convert(published("codeformer/CodeFormer_colorization.yml"), "colors.yml")
     data = read_options(tmp_path / "colors.yml")["datasets"]["train"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS, FaceAutoencoder, to_unit
 from vqcnir_arch.archs.layers import ResidualBlock
 from vqcnir_arch.archs.start import start_from_prior
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, build, register
 
 ADAIN_EPS = 1e-5
@@ -60,6 +61,8 @@ class CodeFormer(FaceAutoencoder):
             SelfAttention | NearestCode}` with that quantizer's options; for `CodePrediction`, `attention: CodeFormer`
             is the published transformer.
         image_size: height and width of the images.
+        fusion_sizes: heights of the features that are fused; default: of all levels but the finest and the coarsest,
+            256, 128, 64 and 32 for images of 512. CodeFormer's inpainting has 128, 64 and 32, its stage II none.
         w: fidelity weight where a call gives none: 0 is the codes alone, 1 adds the input's detail in full.
         adain: in eval mode, where a call does not say: give the quantizer's output the mean and standard deviation of
             its input, channel by channel, as the published inference does. Training never does.
@@ -80,6 +83,7 @@ class CodeFormer(FaceAutoencoder):
         norm_groups: int = 32,
         quantizer: dict[str, Any] | None = None,
         image_size: int = 512,
+        fusion_sizes: Sequence[int] | None = None,
         w: float = 0.5,
         adain: bool = True,
         prior: str | None = None,
@@ -92,8 +96,8 @@ class CodeFormer(FaceAutoencoder):
         self.w, self.adain = w, adain
         built = build(QUANTIZER_REGISTRY, self.options["quantizer"], codebook_size=codebook_size, code_dim=code_dim)
         self.build_autoencoder(channels, built, norm_groups, "codeformer")
-        # one per level but the finest and the coarsest, by the level's number
-        levels = range(1, len(channels) - 1)
+        # by the level's number
+        levels = fused_levels(image_size, len(channels), fusion_sizes)
         self.fusions = nn.ModuleDict({str(i): ControllableFusion(channels[i], norm_groups) for i in levels})
         self.draw_weights()
         start_from_prior(self, prior, freeze_prior)
@@ -137,7 +141,24 @@ class CodeFormer(FaceAutoencoder):
         return (image, codes) if return_codes else image
 
     def adaptive_layer(self) -> nn.Conv2d:
-        return self.fusions["1"].shift[-1]  # the generator is frozen: the last layer that trains
+        if not self.fusions:
+            raise UserError("adaptive_gan_weight: fusion_sizes is empty, no layer that makes the image trains")
+        finest = min(self.fusions, key=int)
+        return self.fusions[finest].shift[-1]  # the generator is frozen: the last layer that trains
 
     def big_blocks(self) -> list[nn.Module]:
         return [*super().big_blocks(), *self.fusions.values()]
+
+
+def fused_levels(image_size: int, levels: int, sizes: Sequence[int] | None) -> list[int]:
+    """Return the numbers of the levels whose features have these heights, finest first.
+
+    Raises:
+        UserError: one is named twice, or a height is no level's but the finest's and the coarsest's.
+    """
+    heights = {image_size >> level: level for level in range(1, levels - 1)}
+    wanted = list(heights) if sizes is None else list(sizes)
+    if len(set(wanted)) < len(wanted) or not set(wanted) <= heights.keys():
+        known = ", ".join(map(str, heights))
+        raise UserError(f"fusion_sizes: expected some of {known}, each once, got {wanted}")
+    return sorted(heights[height] for height in wanted)

@@ -123,8 +123,13 @@ def restoration_options(prior: dict[str, Any] | None, shapes: Shapes) -> dict[st
 
 
 def codeformer_options(shapes: Shapes) -> dict[str, Any] | None:
-    """Read CodeFormer's options."""
-    return restoration_options(codeformer_prior_options(shapes), shapes)
+    """Read CodeFormer's options; the fusions only where a level between the finest and the coarsest has none."""
+    options = restoration_options(codeformer_prior_options(shapes), shapes)
+    beginning = "fuse_convs_dict."
+    sizes = {int(name.split(".")[1]) for name in shapes if name.startswith(beginning)}
+    if options is None or len(sizes) == len(options["channels"]) - 2:
+        return options
+    return {**options, "fusion_sizes": sorted(sizes, reverse=True)}
 
 
 def daefr_options(shapes: Shapes) -> dict[str, Any] | None:

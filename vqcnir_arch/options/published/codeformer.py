@@ -40,10 +40,10 @@ VQGAN_GAN_WEIGHT = 0.8
 
 
 def fusions(value: Any, source: Source, here: Place) -> Mapping[str, Any] | None:
-    """The network here has a fusion at every level; inpainting's lacks the finest."""
+    """Fusions at all levels are the default here; inpainting's network has none at the finest."""
     if value not in (LEVELS, LEVELS[:3]):
         raise UserError(f"{shown(value)} is not known here: {known_values((LEVELS, LEVELS[:3]))}")
-    return None if value == LEVELS else {}
+    return None if value == LEVELS else {"network_g: fusion_sizes": [int(side) for side in reversed(value)]}
 
 
 def as_large_as(other: str) -> PartOf:
@@ -155,7 +155,7 @@ RESTORATION: dict[str, Rule] = {
     "network_g: n_head": To("network_g: quantizer: num_heads"),
     "network_g: n_layers": To("network_g: quantizer: depth"),
     "network_g: codebook_size": Same(),
-    "network_g: connect_list": By(fusions, "always all four", gone="a fusion at every level here, also at the finest"),
+    "network_g: connect_list": By(fusions, "`network_g: fusion_sizes`; all four are the default"),
     "network_g: fix_modules": Means(
         ((["quantize", "generator"], {"network_g: freeze_prior": True}), ([], {"network_g: freeze_prior": False}))
     ),
@@ -237,7 +237,7 @@ PROJECT = Project(
         ),
         Stage(
             title="CodeFormer's inpainting",
-            ours="options/codeformer/train_codeformer_stage3.yml",
+            ours="options/codeformer/train_codeformer_inpainting.yml",
             when={"model_type": ("CodeFormerModel",)},
             rules={**RESTORATION, "model_type": model("CodeFormerModel")},
             added=TRANSFORMER,

@@ -36,8 +36,8 @@ of `options/daefr/` is the counterpart.
   file.
 * LEDNet's network is not in this library. Its file becomes one for VQCNIR on the same pairs, with LEDNet's losses on
   the image, its schedule and its batches.
-* CodeFormer's inpainting has no fusion at the finest level; here it has one. The masks are ours, as its file says
-  only that there are some ([degradations.md](degradations.md)).
+* The masks of CodeFormer's inpainting are ours, as its file says only that there are some
+  ([degradations.md](degradations.md)).
 
 `*` stands for any name. What is not listed has the same place and meaning here."""
 ADDRESS = "an address: the file of that name, to be put there"
