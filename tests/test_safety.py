@@ -29,7 +29,7 @@ from vqcnir_arch.launch import run
 from vqcnir_arch.losses.codebook_loss import CodebookLoss
 from vqcnir_arch.models import VQModel
 from vqcnir_arch.options import check_options
-from vqcnir_arch.training import checkpoints
+from vqcnir_arch.training import saved_runs
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +101,14 @@ def test_leftovers_of_a_killed_save_go(images, finished, tmp_path):
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "net_g_latest.pth"
-    checkpoints.write_whole(path, {"a": torch.ones(2)})
+    saved_runs.write_whole(path, {"a": torch.ones(2)})
 
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=r"net_g_latest.pth' cannot be saved: No space left on device"):
-        checkpoints.write_whole(path, {"a": torch.zeros(2)})
+        saved_runs.write_whole(path, {"a": torch.zeros(2)})
     assert torch.equal(torch.load(path)["a"], torch.ones(2))
     assert os.listdir(tmp_path) == ["net_g_latest.pth"]
 
