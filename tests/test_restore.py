@@ -64,7 +64,7 @@ def test_names(weights, photos, tmp_path):
 def test_strips_give_the_same_photograph(weights, photos, tmp_path, capsys, monkeypatch, how):
     restore(weights, tmp_path / "whole", photos)
     if how[0] == "--memory":
-        monkeypatch.setattr("vqcnir_arch.restoration.run.fits_whole", lambda *_: False)
+        monkeypatch.setattr("vqcnir_arch.restoration.tiling.fits_whole", lambda *_: False)
         how = ()
     restore(weights, tmp_path / "strips", photos, *how)
     for name in written(tmp_path / "whole"):

@@ -153,7 +153,7 @@ def test_a_photo_that_takes_too_long_is_stopped_between_layers(nets, tmp_path, m
 def test_what_does_not_fit_the_memory_goes_in_strips(nets, tmp_path, monkeypatch):
     path = photo(tmp_path / "uploads/a.png")
     whole = workshop(nets, tmp_path).restore(path, "one.pth").after
-    monkeypatch.setattr("vqcnir_arch.serving.passes.fits_whole", lambda *_: False)
+    monkeypatch.setattr("vqcnir_arch.restoration.tiling.fits_whole", lambda *_: False)
     done = []
     shop = workshop(nets, tmp_path, Limits(0.1, 1, 60, memory=used_memory() / GB + 1))
     strips = shop.restore(path, "one.pth", progress=lambda share, said: done.append(share)).after
@@ -164,9 +164,11 @@ def test_what_does_not_fit_the_memory_goes_in_strips(nets, tmp_path, monkeypatch
 
 
 def test_what_strips_do_not_know_is_restored_at_a_size_that_fits(nets, tmp_path, make_tiny, monkeypatch):
-    net = make_tiny("VQCNIR", quantizer={"type": "VectorRegression"})
+    net = make_tiny("VQCNIR", quantizer={"type": "SinCA", "depth": 1})
     torch.save({"params": net.state_dict()}, nets / "two.pth")
-    monkeypatch.setattr("vqcnir_arch.serving.passes.fits_whole", lambda _, image, limit: image.numel() <= 3 * 20_000)
+    monkeypatch.setattr(
+        "vqcnir_arch.restoration.tiling.fits_whole", lambda _, image, limit: image.numel() <= 3 * 20_000
+    )
     shop = workshop(nets, tmp_path)
     restored = shop.restore(photo(tmp_path / "uploads/a.png", 240, 160), "two.pth")
     assert restored.said.startswith(
@@ -174,7 +176,7 @@ def test_what_strips_do_not_know_is_restored_at_a_size_that_fits(nets, tmp_path,
     )
     assert restored.after.size == restored.before.size == (167, 111)
     assert cv2.imread(str(restored.file)).shape == (111, 167, 3)
-    monkeypatch.setattr("vqcnir_arch.serving.passes.fits_whole", lambda *_: False)
+    monkeypatch.setattr("vqcnir_arch.restoration.tiling.fits_whole", lambda *_: False)
     assert "more memory than there is" in refused(shop, photo(tmp_path / "uploads/b.png", 240, 160), "two.pth")
 
 

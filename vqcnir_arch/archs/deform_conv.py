@@ -81,6 +81,12 @@ def deformed_rows(x: Tensor, offset: Tensor, mask: Tensor, weight: Tensor, bias:
     return out.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
+def offset_and_mask(prediction: Tensor) -> tuple[Tensor, Tensor]:
+    """Split what `DeformConv2d.conv_offset` gives, [B, 3·G·9, H, W]: offsets [B, 2·G·9, H, W], mask [B, G·9, H, W]."""
+    split = prediction.shape[1] // 3
+    return prediction[:, : 2 * split], prediction[:, 2 * split :].sigmoid()
+
+
 class DeformConv2d(nn.Module):
     """3×3 modulated deformable convolution whose offsets and mask one convolution predicts from a guide feature.
 
@@ -120,8 +126,7 @@ class DeformConv2d(nn.Module):
         # sampling positions need float32: in bfloat16 those beyond pixel 256 would be even numbers
         tensors = (x, self.conv_offset(guide), self.weight, self.bias)
         wide, prediction, weight, bias = (at_least_float32(tensor) for tensor in tensors)
-        split = prediction.shape[1] // 3
-        offset, mask = prediction[:, : 2 * split], prediction[:, 2 * split :].sigmoid()
+        offset, mask = offset_and_mask(prediction)
         with without_autocast(x):
             if x.device.type == "cpu" and cpu.is_enabled():
                 out = deform_conv2d_grid_sample(wide, offset, mask, weight, bias)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.channel_attention import attention_scale, channel_attention, mix_channels
@@ -79,7 +80,7 @@ class SKFF(Fusion):
         return of_d, of_g
 
     def fuse(self, x_d: Tensor, x_g: Tensor) -> Tensor:
-        of_d, of_g = self.shares((x_d + x_g).mean(dim=(2, 3), keepdim=True))
+        of_d, of_g = self.shares(F.adaptive_avg_pool2d(x_d, 1) + F.adaptive_avg_pool2d(x_g, 1))
         return of_d * x_d + of_g * x_g
 
 

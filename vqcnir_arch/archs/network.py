@@ -124,16 +124,19 @@ class VQNetwork(nn.Module):
                 f"{type(self).__name__} takes images of {self.fixed_size}x{self.fixed_size} pixels alone, "
                 f"got {width}x{height}: align and resize the face first"
             )
-        # the published rule belongs to its test code: training crops are never padded by it
-        if self.padding == "published" and not self.training and self.fixed_size is None:
-            x = pad_bottom_right(x, self.published_size_multiple, always=True)
-        else:
-            x = pad_bottom_right(x, self.size_multiple)
+        x = self.padded(x)
         result = self.compute(x if torch.is_grad_enabled() else fast_layout(x), **keywords)
         image, *rest = result if isinstance(result, tuple) else (result,)
         if isinstance(image, Tensor):
             image = crop_bottom_right(image, height * self.scale, width * self.scale)
         return (image, *rest) if rest else image
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Pad images [B, 3, H, W] at the bottom and right, so that `compute` takes them."""
+        # the published rule belongs to its test code: training crops are never padded by it
+        if self.padding == "published" and not self.training and self.fixed_size is None:
+            return pad_bottom_right(x, self.published_size_multiple, always=True)
+        return pad_bottom_right(x, self.size_multiple)
 
     def compute(self, x: Tensor, **keywords: Any) -> Any:
         """Restore a batch whose size fits `size_multiple`; same contract as `forward`."""

@@ -21,8 +21,8 @@ from vqcnir_arch.restoration.inference import blended, restore, restore_tensor
 from vqcnir_arch.restoration.inputs import Task
 from vqcnir_arch.restoration.photo import Photo, format_of, read_photo, resized, write_photo
 from vqcnir_arch.restoration.results import as_result
-from vqcnir_arch.restoration.strips.network import is_supported, parts
-from vqcnir_arch.restoration.tiling import GB, fits_whole, is_out_of_memory, restore_within
+from vqcnir_arch.restoration.strips.network import parts, strip_support
+from vqcnir_arch.restoration.tiling import GB, Way, is_out_of_memory, restore_within, way
 from vqcnir_arch.restoration.video import restore_video
 from vqcnir_arch.whole_files import make_folder
 
@@ -131,11 +131,9 @@ class Run:
 
     def whole(self, images: torch.Tensor) -> torch.Tensor | None:
         """Restore images at once; None where they are too large for that."""
-        tile, on_cpu = self.settings.tile, next(self.net.parameters()).device.type == "cpu"
-        if tile not in ("auto", "off"):
-            return None
-        too_large = on_cpu and is_supported(self.net) and not fits_whole(self.net, images, self.settings.memory * GB)
-        if tile == "auto" and too_large:
+        on_cpu = next(self.net.parameters()).device.type == "cpu"
+        limit = self.settings.memory * GB if on_cpu else None
+        if way(self.net, images, limit, self.settings.tile) is Way.STRIPS:
             return None
         try:
             return restore_tensor(self.net, images, self.settings.precision, self.settings.strength)
@@ -148,7 +146,7 @@ class Run:
 
     def strips(self, task: Task, image: torch.Tensor) -> torch.Tensor:
         """Restore one image in strips, on the CPU and in float32."""
-        if self.settings.tile == "off" or not is_supported(self.net):
+        if self.settings.tile == "off" or strip_support(self.net) is not None:
             size = f"{image.shape[3]} x {image.shape[2]}"
             raise UserError(f"image '{task.source}' ({size}) needs more memory than there is")
         device = next(self.net.parameters()).device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,7 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.memory import give_back_freed_memory, keep_no_more
-from vqcnir_arch.restoration.strips.network import StripResult, check_supported, padded, restore_in_strips
+from vqcnir_arch.restoration.strips.network import StripResult, check_supported, restore_in_strips, strip_support
 from vqcnir_arch.restoration.strips.store import BYTES, Scratch, free_space
 
 GB = 10**9
@@ -67,25 +68,50 @@ def fits_whole(net: VQNetwork, image: Tensor, limit: float) -> bool:
     return needed <= memory_left(limit, needed)
 
 
+class Way(Enum):
+    """How an image goes through a network."""
+
+    WHOLE = "whole"
+    STRIPS = "strips"
+    TOO_LARGE = "too large"
+    """It does not fit whole, and strips do not know the network."""
+
+
+def way(net: VQNetwork, images: Tensor, limit: float | None, tile: int | str = "auto") -> Way:
+    """Decide whether images go through a network whole or in strips.
+
+    Args:
+        net: a restoration network in eval mode.
+        images: a batch of one size, [B, 3, H, W].
+        limit: bytes that the process may hold; None: not limited, as on a GPU.
+        tile: `auto`; `off`, always whole; or the rows of a strip, always strips.
+    """
+    if isinstance(tile, int):
+        return Way.STRIPS
+    if tile == "off" or limit is None or fits_whole(net, images, limit):
+        return Way.WHOLE
+    return Way.STRIPS if strip_support(net) is None else Way.TOO_LARGE
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in NO_MEMORY)
 
 
-def scratch_bytes(net: VQCNIR, image: Tensor, scratch: Scratch) -> int:
+def scratch_bytes(net: VQNetwork, image: Tensor, scratch: Scratch) -> int:
     """Return the bytes of disk that `restore_in_strips` takes for an image.
 
     All feature maps grow with the number of pixels, so a rehearsal on a small image with as much less memory shows it.
     """
     small = image.new_zeros(1, 3, REHEARSAL, REHEARSAL)
-    pixels, small_pixels = (padded(net, x.to("meta")).shape[-2:].numel() for x in (image, small))
+    pixels, small_pixels = (net.padded(x.to("meta")).shape[-2:].numel() for x in (image, small))
     ratio = pixels / small_pixels
     rehearsal = Scratch(scratch.folder, int(scratch.memory / ratio), strip_memory=GB)
     return int(restore_in_strips(net, small, rehearsal).disk * ratio)
 
 
 def restore_within(
-    net: VQCNIR,
+    net: VQNetwork,
     image: Tensor,
     limit: float = 4 * GB,
     rows: int | None = None,
@@ -100,7 +126,7 @@ def restore_within(
     the limit, because other processes hold it, it starts again with a quarter.
 
     Args:
-        net: a VQCNIR in eval mode on the CPU.
+        net: a restoration network in eval mode on the CPU.
         image: [1, 3, H, W], RGB in [0, 1].
         limit: bytes that the whole process may hold, Python and weights included.
         rows: rows of the image that a strip has; default: as many as the limit allows.
@@ -110,7 +136,7 @@ def restore_within(
 
     Raises:
         NoRoom: the limit is too low, the disk too full, or memory out.
-        UserError: the network has parts that strips cannot compute.
+        UserError: strips do not know the network.
     """
     check_supported(net)
     folder = folder or Path(tempfile.gettempdir())

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.inference import restore_tensor
-from vqcnir_arch.restoration.strips.network import is_supported, parts
-from vqcnir_arch.restoration.tiling import NoRoom, fits_whole, is_out_of_memory, restore_within
+from vqcnir_arch.restoration.strips.network import parts
+from vqcnir_arch.restoration.tiling import NoRoom, Way, is_out_of_memory, restore_within, way
 
 logger = logging.getLogger("vqcnir")
 
@@ -69,7 +69,10 @@ def pass_within(net: VQNetwork, image: Tensor, memory: float | None, folder: Pat
     """
     said = f"restoring {image.shape[3]} x {image.shape[2]}"
     too_large = NoRoom(f"{image.shape[3]} x {image.shape[2]} pixels need more memory than there is")
-    if memory is None or fits_whole(net, image, memory):
+    chosen = way(net, image, memory)
+    if chosen is Way.TOO_LARGE:
+        raise too_large
+    if chosen is Way.WHOLE:
         try:
             with before_each_layer(net, steps(layer_calls(net), said, progress)):
                 return restore_tensor(net, image)
@@ -77,8 +80,6 @@ def pass_within(net: VQNetwork, image: Tensor, memory: float | None, folder: Pat
             if is_out_of_memory(error):
                 raise too_large from error
             raise
-    if not is_supported(net):
-        raise too_large
     step = steps(parts(net), said, progress)
     return restore_within(net, image, memory, folder=folder, announce=logger.info, progress=step).image.clamp(0, 1)
 

@@ -1,81 +1,69 @@
-"""VQCNIR on images of any size in bounded memory, with the statistics of the whole image."""
+"""A network on images of any size in bounded memory, with the statistics of the whole image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.aiem import AIEM
-from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
-from vqcnir_arch.archs.quantizers.nearest_code import NearestCode, code_distances
-from vqcnir_arch.archs.vqcnir_arch import VQCNIR
+from vqcnir_arch.archs.aiem import IMAConv
+from vqcnir_arch.archs.deform_conv import DeformConv2d
+from vqcnir_arch.archs.depthwise import DepthwiseConv2d
+from vqcnir_arch.archs.layers import Upsample
+from vqcnir_arch.archs.maps import local
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.padding import crop_bottom_right
+from vqcnir_arch.archs.quantizers import Codes, NearestCode, Quantizer
+from vqcnir_arch.archs.quantizers.nearest_code import code_distances
+from vqcnir_arch.archs.swin import SwinBlock
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.strips.autoencoder import TOKENS, decode, encode
-from vqcnir_arch.restoration.strips.fusions import check_fusion
-from vqcnir_arch.restoration.strips.layers import convolve
-from vqcnir_arch.restoration.strips.modules import aiem
-from vqcnir_arch.restoration.strips.store import Feature, Scratch, Strip, together
+from vqcnir_arch.restoration.attention_time import attention_over_features
+from vqcnir_arch.restoration.strips.maps import Map, Plan, joined, make_map, store, stored_map, whole
+from vqcnir_arch.restoration.strips.rules import deform
+from vqcnir_arch.restoration.strips.store import Scratch
 
 NEAR_TIE = 1e-4
 """Two codes whose distances differ by less than this share of them may be told apart by rounding alone."""
+TOKENS = 16384
+"""Positions whose distances to all codes are in memory at a time."""
+LOCAL = (DepthwiseConv2d, IMAConv, Upsample)
+"""Modules that are computed on strips as they are: on tensors they have faster forms than torch's operators."""
+TRIAL_SIZE, TRIAL_SHARE, TRIAL_ERROR = 40, 0.3, 1e-2
+"""Least height and width of the image on which it is tried whether strips know a network, the share of its rows that a
+strip has, and the largest difference from the whole image's result, over its standard deviation."""
 
 
 class StripResult(NamedTuple):
     """What `restore_in_strips` gives.
 
     Attributes:
-        image: [1, 3, H, W], not clamped.
-        indices: the chosen codes, [1, h, w].
+        image: [1, 3, H, W], times the network's scale, not clamped.
+        indices: the chosen codes, [1, h, w]; None where the quantizer is not `NearestCode`.
         near_ties: positions whose two nearest codes are as good as equally near.
         disk: bytes of scratch files that were there at a time.
     """
 
     image: Tensor
-    indices: Tensor
+    indices: Tensor | None
     near_ties: int
     disk: int
 
 
-def check_supported(net: nn.Module) -> None:
-    """Raise `UserError` unless every part of a network can be computed in strips with the same result."""
-    if not isinstance(net, VQCNIR):
-        raise UserError(f"tiled inference knows VQCNIR, not {type(net).__name__}")
-    if not isinstance(net.quantizer, NearestCode):
-        raise UserError(f"tiled inference knows the quantizer NearestCode, not {type(net.quantizer).__name__}")
-    for block in net.enhancer:
-        if not isinstance(block, AIEM):
-            raise UserError(f"tiled inference knows the enhancers AIEM and none, not {type(block).__name__}")
-    for fusion in net.decoder.fusions.values():
-        check_fusion(fusion)
-
-
-def is_supported(net: nn.Module) -> bool:
-    """Whether `restore_in_strips` can compute a network."""
-    try:
-        check_supported(net)
-    except UserError:
-        return False
-    return True
-
-
-def parts(net: VQCNIR) -> int:
+def parts(net: VQNetwork) -> int:
     """Return how often `restore_in_strips` reports progress."""
-    return len(net.encoder.stages) + len(net.enhancer) + len(net.decoder.levels) + 1
-
-
-def padded(net: VQCNIR, image: Tensor) -> Tensor:
-    """Pad an image as the network does."""
-    published = net.padding == "published"
-    return pad_bottom_right(image, net.published_size_multiple if published else net.size_multiple, always=published)
+    return len(net.big_blocks())
 
 
 @torch.inference_mode()
 def restore_in_strips(
-    net: VQCNIR,
+    net: VQNetwork,
     image: Tensor,
     scratch: Scratch,
     indices: Tensor | None = None,
@@ -83,66 +71,172 @@ def restore_in_strips(
 ) -> StripResult:
     """Restore one image layer by layer, each layer in strips of rows.
 
-    The norms and attention maps see the whole image, as in the network itself, so there are no seams.
+    The network's own `compute` runs on a `Map`; norms and attention maps see the whole image, so there are no seams.
 
     Args:
-        net: the network, in eval mode on the CPU.
+        net: the network, in eval mode on the CPU, one for which `strip_support` has no reason.
         image: [1, 3, H, W], RGB in [0, 1].
         scratch: holds the feature maps.
         indices: codes to use instead of the nearest ones, [1, h, w].
         progress: called after each of `parts(net)` parts.
 
     Raises:
-        UserError: the network has parts that are not known here, or there is no room for its features.
+        UserError: there is no room for the network's features.
     """
-    check_supported(net)
     height, width = image.shape[-2:]
-    given, share = input_image(net, padded(net, image), scratch)
-    x, skips = encode(net, given, scratch, progress)
-    for block in net.enhancer:
-        x = aiem(block, scratch, x)
+    codes = ChosenCodes(indices)
+    done = 0
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
         progress()
-    indices, ties = choose_codes(net, x) if indices is None else (indices, 0)
-    progress()
-    guide, x = decode(net, scratch, x, indices, [*skips, given], progress)
 
-    def finish(first: Strip, x: Strip) -> Strip:
-        if net.residual_conv is None:
-            return convolve(net.out_conv, together(torch.add, first, x))
-        return together(torch.add, first, convolve(net.residual_conv, x).map(lambda residual: share * residual))
-
-    first = guide if net.residual_conv is None else given
-    (restored,) = scratch.sweep(finish, [first, x], [3], x.height, x.width, halo=1)
-    for feature in filter(None, (given, guide, x)):
-        feature.free()
-    whole = restored.rows(0, restored.height).x
-    restored.free()
-    return StripResult(crop_bottom_right(whole, height, width), indices, ties, scratch.most_on_disk)
+    with on_maps(net, codes, one_more):
+        restored = whole(net.compute(stored_map(net.padded(image), scratch)))
+    for _ in range(parts(net) - done):  # those of G that the image does not need
+        progress()
+    image = crop_bottom_right(restored, height * net.scale, width * net.scale)
+    return StripResult(image, codes.indices, codes.near_ties, scratch.most_on_disk)
 
 
-def input_image(net: VQCNIR, image: Tensor, scratch: Scratch) -> tuple[Feature, Tensor | int]:
-    """Return the image as the encoder gets it, brightened where the network has a curve, and D's share in it."""
-    height, width = image.shape[-2:]
-    x = scratch.feature(3, height, width)
-    x.write(Strip(image, 0, height))
-    if net.illumination is None:
-        return x, 1
-    curve, share = net.illumination.choose(image)
-    brighten = partial(net.illumination.apply_curve, coefficients=curve)
-    (brightened,) = scratch.sweep(lambda strip: strip.map(brighten), [x], [3], height, width, into=x)
-    return brightened, share
+class ChosenCodes:
+    """What `NearestCode` chose in strips.
+
+    Args:
+        indices: codes to use instead, [1, h, w].
+    """
+
+    def __init__(self, indices: Tensor | None) -> None:
+        self.indices, self.near_ties = indices, 0
+
+    def choose(self, quantizer: NearestCode, features: Map) -> Codes:
+        """Choose the codes of all features and count near ties; nothing of the features is kept."""
+        if self.indices is None:
+            chosen = [self.nearest(quantizer, rows) for _, (rows,) in Plan([features]).strips()]
+            self.indices = torch.cat(chosen, dim=1)
+        output = features.scratch.feature(*features.shape[1:])
+        step = max(1, TOKENS // features.shape[-1])
+        for start in range(0, features.shape[-2], step):
+            output.write(quantizer.lookup(self.indices[:, start : start + step]), start)
+        return Codes(features, make_map(features.as_subclass(Tensor), features.scratch, output), self.indices)
+
+    def nearest(self, quantizer: NearestCode, features: Tensor) -> Tensor:
+        """Return the nearest codes of some rows, [1, rows, w]."""
+        found = []
+        for tokens in features.permute(0, 2, 3, 1).flatten(0, 2).split(TOKENS):
+            distances = code_distances(tokens, quantizer.codebook)
+            nearest, indices = distances.min(1)
+            second = distances.scatter_(1, indices[:, None], torch.inf).amin(1)
+            self.near_ties += int((second - nearest < NEAR_TIE * (nearest + tokens.square().sum(1))).sum())
+            found.append(indices)
+        return torch.cat(found).view(1, -1, features.shape[-1])
 
 
-def choose_codes(net: VQCNIR, x: Feature) -> tuple[Tensor, int]:
-    """Return the nearest codes, [1, h, w], and the number of near ties."""
-    codebook, chosen, ties = net.quantizer.codebook, [], 0
-    step = max(1, TOKENS // x.width)
-    for start in range(0, x.height, step):
-        features = net.before_quant(x.rows(start, start + step).x)
-        rows = features[0].flatten(1).t()
-        distances = code_distances(rows, codebook)
-        nearest, indices = distances.min(1)
-        second = distances.scatter_(1, indices[:, None], torch.inf).amin(1)
-        ties += int((second - nearest < NEAR_TIE * (nearest + rows.square().sum(1))).sum())
-        chosen.append(indices.view(-1, x.width))
-    return torch.cat(chosen)[None], ties
+@contextmanager
+def on_maps(net: nn.Module, codes: ChosenCodes, progress: Callable[[], object]) -> Iterator[None]:
+    """Let a network's modules take maps: what its big blocks give is stored, once for all that need it."""
+    changed = []
+
+    def change(module: nn.Module, on_map: Callable[..., Any]) -> None:
+        forward = module.forward
+        module.forward = lambda x, *more: (on_map if isinstance(x, Map) else forward)(x, *more)
+        changed.append(module)
+
+    def store_inputs(module: nn.Module, inputs: tuple) -> None:
+        for x in inputs if len(inputs) > 1 else ():  # a fusion, which looks at its inputs more than once
+            store_parts(x)
+
+    def store_output(module: nn.Module, inputs: tuple, output: Any) -> None:
+        if not isinstance(module, Upsample):  # to which something may be added
+            store_parts(output)
+        progress()
+
+    hooks = [block.register_forward_pre_hook(store_inputs) for block in net.big_blocks()]
+    hooks += [block.register_forward_hook(store_output) for block in net.big_blocks()]
+    try:
+        for module in net.modules():
+            if isinstance(module, NearestCode):
+                change(module, partial(codes.choose, module))
+            elif isinstance(module, Quantizer):
+                change(module, partial(quantize, module.forward))
+            elif isinstance(module, DeformConv2d):
+                change(module, partial(deform, module))
+            elif isinstance(module, LOCAL):
+                change(module, partial(local, module.forward))
+        yield
+    finally:
+        for module in changed:
+            del module.forward  # the class's again
+        for hook in hooks:
+            hook.remove()
+
+
+def store_parts(x: Any) -> None:
+    """Store a map, or those that are concatenated to it."""
+    if isinstance(x, Map):
+        for part in joined(x):
+            store(part)
+
+
+def quantize(forward: Callable[[Tensor], Codes], features: Map) -> Codes:
+    """Run a quantizer without attention over the image."""
+    return Codes(features, local(lambda x: forward(x).output, features))
+
+
+known_support: WeakKeyDictionary[VQNetwork, str | None] = WeakKeyDictionary()
+
+
+def strip_support(net: VQNetwork) -> str | None:
+    """Say why a network cannot be computed in strips; None where it can.
+
+    What attends over the image, or in windows of it, is known. All else is tried once on a small image: what strips
+    give must be what the whole image gives.
+
+    Args:
+        net: a restoration network in eval mode.
+    """
+    if net not in known_support:
+        known_support[net] = attention_reason(net) or trial_reason(net)
+    return known_support[net]
+
+
+def attention_reason(net: VQNetwork) -> str | None:
+    """Say which part of a network attends over the image; None where no part is known to."""
+    if net.fixed_size is not None:
+        return f"{type(net).__name__} takes images of {net.fixed_size} x {net.fixed_size} pixels alone"
+    for name, module in net.named_modules():
+        if isinstance(module, SwinBlock):
+            return f"strips do not know attention in windows ({name.split('.')[0]}: SwinBlock)"
+        if isinstance(module, Quantizer) and attention_over_features(module):
+            return f"strips do not know attention over the image (quantizer: {type(module).__name__})"
+    return None
+
+
+@torch.inference_mode()
+def trial_reason(net: VQNetwork) -> str | None:
+    """Say why strips fail, or give something else than the whole image, on a small image; None where they do not."""
+    device = next(net.parameters()).device
+    rows = 2 * net.size_multiple
+    size = rows * -(-TRIAL_SIZE // rows)
+    image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    try:
+        net.cpu()
+        whole, codes = net(image, return_codes=True)
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Scratch(Path(folder), 10**9, 10**9, TRIAL_SHARE)
+            image = restore_in_strips(net, image, scratch, codes.indices).image
+    except Exception as error:  # of torch, on whatever a network of someone else does with a map
+        return f"strips do not know all that {type(net).__name__} does: {str(error).splitlines()[0]}"
+    finally:
+        net.to(device)
+    if (image - whole).abs().max() > TRIAL_ERROR * whole.std():
+        return f"{type(net).__name__} gives something else in strips: what it does depends on a row's place"
+    return None
+
+
+def check_supported(net: VQNetwork) -> None:
+    """Raise `UserError` unless a network can be computed in strips."""
+    reason = strip_support(net)
+    if reason is not None:
+        raise UserError(reason)
