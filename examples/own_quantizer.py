@@ -29,7 +29,7 @@ class MeanOfNearest(Quantizer):
         count: number of codes.
     """
 
-    gives = "features"  # no single code is chosen: `matching_opt` fits, `token_opt` does not
+    output_kind = "features"  # no single code is chosen: `matching_opt` fits, `token_opt` does not
 
     def __init__(self, codebook_size: int, code_dim: int, count: int = 4) -> None:
         super().__init__(codebook_size, code_dim)

@@ -34,7 +34,7 @@ from training_runs import (  # noqa: E402
     write,
 )
 
-START = 60.0  # seconds until a run must have begun
+START = 60.0  # seconds until a run must have started
 
 
 def kill_once(line: list[str], states: Path, dice: random.Random, number: int, while_saving: bool) -> str | None:

@@ -31,7 +31,7 @@ from vqcnir_arch.cli import dispatch
 from vqcnir_arch.data import LOLBlurDataset, night_blur_pair, write_lolblur
 from vqcnir_arch.options import read_options
 from vqcnir_arch.registry import MODEL_REGISTRY
-from vqcnir_arch.training.order import ResumableSampler, SeededSamples
+from vqcnir_arch.training.sampling import ResumableSampler, SeededSamples
 
 PAIR = ("low_blur_noise", "high_sharp_scaled")
 CROP = 256

@@ -22,9 +22,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from training_runs import make_images, options, train_here  # noqa: E402
 
 from vqcnir_arch.models import VQPriorModel  # noqa: E402
-from vqcnir_arch.training.order import SeededSamples  # noqa: E402
 from vqcnir_arch.training.safe_model import SafeTraining  # noqa: E402
 from vqcnir_arch.training.safe_saving import SafeSaving  # noqa: E402
+from vqcnir_arch.training.sampling import SeededSamples  # noqa: E402
 
 
 def measure(out: Path, iterations: int) -> dict[bool, list[float]]:

@@ -23,12 +23,12 @@ from small_comparison import methods, sets, sheets, tables
 from small_comparison.measure import PROTOCOL, columns_of, measure, slug, write_results
 
 from vqcnir_arch.arguments import not_negative, positive
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.cli import exit_with_one_line
 from vqcnir_arch.data.files import read_image
 from vqcnir_arch.demo.baselines import fit_gamma
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.evaluation.columns import versions
-from vqcnir_arch.whole_files import write_file
 
 SEED = 20261130  # chosen before the network was trained
 GAMMA_PAIRS = 200

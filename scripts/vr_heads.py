@@ -25,13 +25,13 @@ from torch import Tensor
 from vqcnir_arch import load_network
 from vqcnir_arch.data import LOLBlurDataset
 from vqcnir_arch.demo.stages import run_stage
-from vqcnir_arch.study.runs import Run
+from vqcnir_arch.study.runs import StudyRun
 
 HEADS = ("quantizer_vr_mlp", "quantizer_vr_conv", "quantizer_vr_linear", "quantizer_vr_softmax")
 SEEDS = (0, 1, 2)
 
 
-def train_alone(study: Path, out: Path, run: Run, iterations: int) -> Path:
+def train_alone(study: Path, out: Path, run: StudyRun, iterations: int) -> Path:
     """Train one head with the feature loss alone; return its checkpoint. What is there is kept."""
     checkpoint = out / f"experiments/{run.name}/models/net_g_latest.pth"
     if not checkpoint.exists():
@@ -88,7 +88,7 @@ def main() -> None:
     for name in HEADS:
         alone, together = [], []
         for seed in SEEDS:
-            run = Run(name, seed)
+            run = StudyRun(name, seed)
             checkpoint = train_alone(study, out, run, known.iterations)
             alone.append(error_of(study, checkpoint, priors[seed]))
             together.append(error_of(study, study / f"experiments/{run.name}/models/net_g_latest.pth", priors[seed]))

@@ -87,7 +87,7 @@ def seeded():
 
 @pytest.fixture
 def make_tiny():
-    """Return a function that builds a tiny network by name, with every parameter drawn anew (no zero scales)."""
+    """Return a function that builds a tiny network by name, with every parameter drawn again (no zero scales)."""
 
     def make(name: str, randomize: bool = True, **options):
         cls = {cls.__name__: cls for cls in own_networks()}[name]

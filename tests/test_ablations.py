@@ -67,6 +67,6 @@ def test_network_in_bf16(make_tiny, name):
     x = torch.rand(1, 3, 24, 32)
     with torch.no_grad():
         codes = net(x, return_codes=True)[1]
-    if net.quantizer.gives != "features":
+    if net.quantizer.output_kind != "features":
         net.quantizer.forward = lambda _: codes
     assert bf16_error(net, x) < 0.1

@@ -14,7 +14,7 @@ from vqcnir_arch import UserError
 from vqcnir_arch.data import BSRGANDataset
 from vqcnir_arch.data.degradations import BSRGANPlusSettings, BSRGANSettings, Sharpen, bsrgan, bsrgan_plus, degrade
 from vqcnir_arch.data.synthesis import pair_generator
-from vqcnir_arch.training.order import SampleKey, SeededSamples
+from vqcnir_arch.training.sampling import SampleKey, SeededSamples
 
 HEIGHT, WIDTH = 141, 199
 
@@ -148,7 +148,7 @@ def test_fixed_pairs(folder, phase, scale, variant):
 
 
 def test_training_draws_follow_the_sample(folder):
-    """Made anew by the key of a sample, in whatever process; other keys give other draws."""
+    """Made again by the key of a sample, in whatever process; other keys give other draws."""
     data = SeededSamples(dataset(folder))
     random.seed(0)
     first = data[SampleKey(0, 7, 0, 0)]

@@ -12,20 +12,20 @@ from odd_images import READABLE, REFUSED, write_odd
 from vqcnir_arch import UserError
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.data import catalogue
-from vqcnir_arch.data.catalogue import DATA_SETS, DataSet, Part
+from vqcnir_arch.data.catalogue import DATA_SETS, DataSet, SetPart
 
 SIZE = (48, 32)
 SMALL = {
     "LOL-Blur": DataSet(
         "datasets/LOLBlur",
         (
-            Part("train", 4, ("train/low_blur_noise", "train/high_sharp_scaled"), ("train/low_blur",), 2, (SIZE,)),
-            Part("test", 2, ("test/low_blur_noise", "test/high_sharp_scaled"), (), 1, (SIZE,)),
+            SetPart("train", 4, ("train/low_blur_noise", "train/high_sharp_scaled"), ("train/low_blur",), 2, (SIZE,)),
+            SetPart("test", 2, ("test/low_blur_noise", "test/high_sharp_scaled"), (), 1, (SIZE,)),
         ),
         "a made-up page",
     ),
-    "DIV2K": DataSet("datasets/DIV2K", (Part("train", 5, ("DIV2K_train_HR",), numbers=range(1, 6)),), "a page"),
-    "Real-LOL-Blur": DataSet("x", (Part("test", 2, among=("blurred ones", r"blur_\d+$", 1)),), "a page"),
+    "DIV2K": DataSet("datasets/DIV2K", (SetPart("train", 5, ("DIV2K_train_HR",), numbers=range(1, 6)),), "a page"),
+    "Real-LOL-Blur": DataSet("x", (SetPart("test", 2, among=("blurred ones", r"blur_\d+$", 1)),), "a page"),
 }
 
 

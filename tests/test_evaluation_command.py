@@ -124,7 +124,7 @@ def test_a_restart_measures_what_is_missing(tree, capsys, monkeypatch):
     cv2.imwrite(str(changed), tree.truths["0001/0030"] // 2)
     run(tree)
     assert len(calls) == 14
-    assert "6 values in the journal are of other files or settings: measured anew" in capsys.readouterr().out
+    assert "6 values in the journal are of other files or settings: measured again" in capsys.readouterr().out
     assert float(read(tree)[0]["0001/0030"]["psnr"]) < float(first["0001/0030"]["psnr"]) - 5
 
 

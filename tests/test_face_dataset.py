@@ -12,7 +12,7 @@ from odd_images import READABLE, REFUSED, write_odd
 
 from vqcnir_arch import UserError
 from vqcnir_arch.data import face_degradation_dataset as faces
-from vqcnir_arch.training.order import SampleKey, SeededSamples
+from vqcnir_arch.training.sampling import SampleKey, SeededSamples
 
 SIDE = 128
 DEGRADED = sorted(name for name, pairs in faces.SETTINGS.items() if pairs.lq)

@@ -15,7 +15,7 @@ PACKAGE = Path(vqcnir_arch.__file__).parent
 ROOT = "vqcnir_arch"
 LAYERS = [
     {"arguments", "compat", "devices", "errors", "memory", "packaged", "registry", "signals", "tensor_files",
-     "version", "whole_files"},
+     "version", "atomic_files"},
     {"archs"},
     {"data", "metrics", "training"},
     {"losses", "options"},

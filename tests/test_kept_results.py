@@ -143,7 +143,7 @@ def test_other_settings_are_computed_anew(place, seen, changed):
     assert computed == (2 if changed == "data set" else 4)
     assert len(archived()) == 1
     word = {"checkpoint": "checkpoints", "network": "networks", "data set": "datasets"}[changed]
-    assert f"the earlier test are of other settings ({word}): all are computed anew" in log_text()
+    assert f"the earlier test are of other settings ({word}): all are computed again" in log_text()
     if changed == "checkpoint":
         assert metrics != first
 

@@ -1,4 +1,4 @@
-"""What a run cannot start or go on with ends in one line for each finding."""
+"""What a run cannot start or continue with ends in one line for each finding."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from training_runs import read_logs, train_here
 from vqcnir_arch import UserError
 from vqcnir_arch.data import NightBlurDataset
 from vqcnir_arch.options import read_options
-from vqcnir_arch.training.order import SampleKey, SeededSamples
+from vqcnir_arch.training.sampling import SampleKey, SeededSamples
 
 OPTION_FILE = Path(__file__).parents[1] / "options/vqcnir/train_vqcnir_nightblur.yml"
 

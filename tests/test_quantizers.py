@@ -214,7 +214,7 @@ def test_fresh_vr_is_as_large_as_its_codes():
 
 
 def test_vr_starts_alike_inside_a_network(make_tiny):
-    """A network draws all weights anew."""
+    """A network draws all weights again."""
     last = make_tiny("VQCNIR", quantizer={"type": "VectorRegression"}).quantizer.head[-1]
     bound = (last.in_channels * last.out_channels) ** -0.5
     assert (last.bias == 0).all()
@@ -268,7 +268,7 @@ def test_bf16_autocast_against_float32(name):
         expected = quantizer(features)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             codes = quantizer(features)
-    if quantizer.gives == "codes":
+    if quantizer.output_kind == "codes":
         assert torch.equal(codes.indices, expected.indices)  # the search runs in float32
     if expected.logits is not None:
         assert codes.logits.dtype == torch.float32

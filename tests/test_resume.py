@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from training_runs import checkpoint, differences, make_images, measured, options, sr_options, train_here
 
 from vqcnir_arch.models import VQModel
-from vqcnir_arch.training.order import ResumableSampler, SampleKey, SeededSamples
 from vqcnir_arch.training.random_state import random_state, set_random_state
+from vqcnir_arch.training.sampling import ResumableSampler, SampleKey, SeededSamples
 
 MAKERS = {"VQPriorModel": options, "SRModel": sr_options}
 

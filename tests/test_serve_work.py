@@ -25,7 +25,7 @@ from vqcnir_arch.serving.example import example_photo
 from vqcnir_arch.serving.offered import Networks, find_checkpoints, short_names
 from vqcnir_arch.serving.passes import stopped_after
 from vqcnir_arch.serving.sizes import size_in_time
-from vqcnir_arch.serving.work import Limits, Workshop
+from vqcnir_arch.serving.work import Limits, RestorationService
 
 LIMITS = Limits(megapixels=0.1, megabytes=1, seconds=60, memory=100)
 
@@ -42,11 +42,11 @@ def nets(make_tiny, tmp_path):
     return folder
 
 
-def workshop(nets, tmp_path, limits=LIMITS):
+def service(nets, tmp_path, limits=LIMITS):
     folder = tmp_path / "page"
     folder.mkdir(exist_ok=True)
     paths = {name: nets / name for name in ("one.pth", "two.pth")}
-    return Workshop(Networks(paths, torch.device("cpu")), limits, folder)
+    return RestorationService(Networks(paths, torch.device("cpu")), limits, folder)
 
 
 def photo(path, width=56, height=40):
@@ -88,7 +88,7 @@ def test_equal_names_are_told_apart_by_their_folders_alone():
 
 
 def test_only_offered_checkpoints_can_be_named_and_one_is_kept(nets, tmp_path):
-    networks = workshop(nets, tmp_path).networks
+    networks = service(nets, tmp_path).networks
     for name in ("prior.pth", str(nets / "one.pth"), "../models/one.pth", ""):
         with pytest.raises(UserError, match="is not offered"):
             networks.load(name)
@@ -102,7 +102,7 @@ def test_only_offered_checkpoints_can_be_named_and_one_is_kept(nets, tmp_path):
 
 
 def test_restores_as_the_python_api_and_keeps_the_kind_of_file(nets, tmp_path):
-    shop = workshop(nets, tmp_path)
+    shop = service(nets, tmp_path)
     path = photo(tmp_path / "uploads/night.png")
     restored = shop.restore(path, "one.pth")
     expected = restore(shop.networks.load("one.pth"), cv2.imread(str(path))[..., ::-1].copy())
@@ -117,7 +117,7 @@ def test_restores_as_the_python_api_and_keeps_the_kind_of_file(nets, tmp_path):
 
 
 def test_bad_photos_give_one_line_without_a_path(nets, tmp_path):
-    shop = workshop(nets, tmp_path)
+    shop = service(nets, tmp_path)
     good = photo(tmp_path / "uploads/good.png")
     broken = tmp_path / "uploads/broken.png"
     broken.write_bytes(good.read_bytes()[:700])
@@ -132,34 +132,34 @@ def test_bad_photos_give_one_line_without_a_path(nets, tmp_path):
 
 
 def test_a_photo_that_takes_too_long_is_stopped_between_layers(nets, tmp_path, monkeypatch):
-    shop = workshop(nets, tmp_path, Limits(0.1, 1, seconds=0, memory=100))
+    shop = service(nets, tmp_path, Limits(0.1, 1, seconds=0, memory=100))
     assert "stopped after 0 s" in refused(shop, photo(tmp_path / "uploads/a.png"))
     net = shop.networks.load("one.pth")
     assert not any(module._forward_pre_hooks for module in net.modules())
-    clock, begun = [0.0], []
+    clock, started = [0.0], []
     monkeypatch.setattr("vqcnir_arch.serving.passes.time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def slow(*_):
-        begun.append("encoder")
+        started.append("encoder")
         clock[0] += 10
 
     net.encoder.register_forward_hook(slow)
-    net.before_quant.register_forward_hook(lambda *_: begun.append("before_quant"))
+    net.before_quant.register_forward_hook(lambda *_: started.append("before_quant"))
     with pytest.raises(UserError, match=r"stopped after 5 s"), stopped_after(5, net):
         net(torch.rand(1, 3, 8, 8))
-    assert begun == ["encoder"]  # it had begun, and did not go on
+    assert started == ["encoder"]  # it had started, and did not go on
 
 
 def test_what_does_not_fit_the_memory_goes_in_strips(nets, tmp_path, monkeypatch):
     path = photo(tmp_path / "uploads/a.png")
-    whole = workshop(nets, tmp_path).restore(path, "one.pth").after
+    whole = service(nets, tmp_path).restore(path, "one.pth").after
     monkeypatch.setattr("vqcnir_arch.restoration.tiling.fits_whole", lambda *_: False)
     done = []
-    shop = workshop(nets, tmp_path, Limits(0.1, 1, 60, memory=used_memory() / GB + 1))
+    shop = service(nets, tmp_path, Limits(0.1, 1, 60, memory=used_memory() / GB + 1))
     strips = shop.restore(path, "one.pth", progress=lambda share, said: done.append(share)).after
     assert np.abs(np.asarray(strips, int) - np.asarray(whole, int)).max() <= 1
     assert done == sorted(done) and done[0] == 0 and done[-2:] == [1, 1] and len(set(done)) > 4
-    stopping = workshop(nets, tmp_path, Limits(0.1, 1, 0, memory=used_memory() / GB + 1))
+    stopping = service(nets, tmp_path, Limits(0.1, 1, 0, memory=used_memory() / GB + 1))
     assert "stopped after 0 s" in refused(stopping, path)
 
 
@@ -169,7 +169,7 @@ def test_what_strips_do_not_know_is_restored_at_a_size_that_fits(nets, tmp_path,
     monkeypatch.setattr(
         "vqcnir_arch.restoration.tiling.fits_whole", lambda _, image, limit: image.numel() <= 3 * 20_000
     )
-    shop = workshop(nets, tmp_path)
+    shop = service(nets, tmp_path)
     restored = shop.restore(photo(tmp_path / "uploads/a.png", 240, 160), "two.pth")
     assert restored.said.startswith(
         "240 x 160 restored at 167 x 111, as large as time and memory allow, by two.pth in "
@@ -191,7 +191,7 @@ def test_memory_that_runs_out_makes_it_smaller_too(nets, tmp_path, monkeypatch):
 
     monkeypatch.setattr("vqcnir_arch.serving.passes.restore_tensor", short)
     monkeypatch.setattr("vqcnir_arch.serving.passes.layer_calls", lambda net: 1)
-    restored = workshop(nets, tmp_path).restore(photo(tmp_path / "uploads/a.png", 240, 160), "one.pth")
+    restored = service(nets, tmp_path).restore(photo(tmp_path / "uploads/a.png", 240, 160), "one.pth")
     assert sizes == [(160, 240), (133, 200)] and "restored at 200 x 133, " in restored.said
 
 
@@ -204,7 +204,7 @@ def test_a_phone_photo_of_12_megapixels_is_made_as_small_as_its_time_asks(nets, 
     monkeypatch.setattr("vqcnir_arch.serving.sizes.pass_time", lambda net: PassTime(1e-6, 0))
     monkeypatch.setattr("vqcnir_arch.serving.passes.restore_tensor", lambda net, image: image)
     monkeypatch.setattr("vqcnir_arch.serving.passes.layer_calls", lambda net: 1)
-    shop = workshop(nets, tmp_path, Limits(megapixels=50, megabytes=50, seconds=2, memory=100))
+    shop = service(nets, tmp_path, Limits(megapixels=50, megabytes=50, seconds=2, memory=100))
     restored = shop.restore(path, "one.pth")
     assert restored.said.startswith("3000 x 4000 restored at 866 x 1154, ")
     upright = scene("astronaut", 1154, 866).swapaxes(0, 1)[:, ::-1].astype(int)
@@ -221,7 +221,7 @@ def test_time_decides_the_size():
 
 
 def test_another_strength_needs_no_second_pass(nets, tmp_path, monkeypatch):
-    shop, path = workshop(nets, tmp_path), photo(tmp_path / "uploads/a.png")
+    shop, path = service(nets, tmp_path), photo(tmp_path / "uploads/a.png")
     passes = []
     shop.networks.load("one.pth").register_forward_hook(lambda *_: passes.append(1))
     got = {strength: np.asarray(shop.restore(path, "one.pth", strength).after, int) for strength in (1, 0, 0.5)}

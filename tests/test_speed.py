@@ -81,7 +81,7 @@ def test_same_curve(prior_file, stage, switches):
 
 
 def test_discriminators_gradients_do_not_depend_on_the_split():
-    """Also with spectral norm, which estimates norms anew in every forward pass."""
+    """Also with spectral norm, which estimates norms again in every forward pass."""
     gradients = []
     for parts in (1, 4):
         model = model_with(with_gan(prior_experiment()), grad_accumulation=parts)

@@ -109,7 +109,7 @@ VARIANTS = {
 
 
 def lively(net):
-    """Draw the layers anew that start at zero."""
+    """Draw the layers again that start at zero."""
     if net.residual_conv is not None:
         nn.init.normal_(net.residual_conv.weight, std=0.1)
     if net.illumination is not None:

@@ -23,7 +23,7 @@ from vqcnir_arch.options import check_options, read_options
 from vqcnir_arch.registry import QUANTIZER_REGISTRY, with_defaults
 from vqcnir_arch.study import MARKER, VARIANTS, claimed, cost, report, runs
 from vqcnir_arch.study.rows import BASE
-from vqcnir_arch.study.runs import Run
+from vqcnir_arch.study.runs import StudyRun
 
 OPTIONS = Path(__file__).parents[1] / "options"
 SIZES = ("depth", "num_heads", "heads", "window", "offset_groups", "splits", "curve_order", "expansion", "mlp_ratio")
@@ -45,14 +45,14 @@ def test_every_ablation_is_in_the_study(path):
     name = path.stem
     if name == "quantizer_vr":
         name += "_mlp"  # the default head; the study has all three
-    assert comparable(Run(name, 0).options(Path("out"), 10)) == comparable(options)
+    assert comparable(StudyRun(name, 0).options(Path("out"), 10)) == comparable(options)
 
 
 def test_variants_differ_in_their_row_alone():
-    base = Run(BASE, 1).options(Path("out"), 10)
+    base = StudyRun(BASE, 1).options(Path("out"), 10)
     assert base["manual_seed"] == 1 and base["train"]["total_iter"] == 10
     for name, variant in VARIANTS.items():
-        options = Run(name, 1).options(Path("out"), 10)
+        options = StudyRun(name, 1).options(Path("out"), 10)
         check_options(options, is_train=variant.trains)
         assert options["val"]["metrics"] == base["val"]["metrics"]
         if not variant.trains:
@@ -105,12 +105,12 @@ def test_folder_in_use_or_of_somebody_else(tmp_path):
 def test_failed_run_is_named(tmp_path):
     with claimed(tmp_path) as lock:
         (tmp_path / "data/train/high_sharp_scaled").mkdir(parents=True)
-        runs.write_options(tmp_path, [Run(None, 0)], 4)
+        runs.write_options(tmp_path, [StudyRun(None, 0)], 4)
         with pytest.raises(UserError, match=r"run prior_seed0 failed \(exit status 2\), see .*has no images"):
-            runs.run_all(tmp_path, [Run(None, 0)], 1, lock, "stage I")
+            runs.run_all(tmp_path, [StudyRun(None, 0)], 1, lock, "stage I")
     assert not (tmp_path / "runs/prior_seed0.json").exists()
     with pytest.raises(UserError, match="is from a study with other options"):
-        runs.write_options(tmp_path, [Run(None, 0)], 5)
+        runs.write_options(tmp_path, [StudyRun(None, 0)], 5)
 
 
 def test_whole_study_interrupted_and_gone_on_with(tmp_path, monkeypatch, capsys):

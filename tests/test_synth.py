@@ -1,4 +1,4 @@
-"""`vqcnir data synth`: what it writes, goes on with, makes again, and refuses."""
+"""`vqcnir data synth`: what it writes, continues with, makes again, and refuses."""
 
 import json
 import os

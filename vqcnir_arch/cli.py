@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.memory import keep_freed_memory
-from vqcnir_arch.training.distributed import speaks
+from vqcnir_arch.training.distributed import reports_errors
 from vqcnir_arch.version import __version__
 
 USER_ERROR_STATUS = 2
@@ -90,7 +90,7 @@ def exit_with_one_line(function: Callable[[], object]) -> None:
     except UserError as error:
         # an error from a data-loader worker arrives with that worker's traceback before it
         message = str(error).rpartition("UserError: ")[2].strip()
-        for line in message.splitlines() if speaks() else ():
+        for line in message.splitlines() if reports_errors() else ():
             print(f"vqcnir: error: {line}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt:

@@ -12,11 +12,11 @@ from safetensors.torch import save
 
 from vqcnir_arch.archs.loading import load_network, published_state_dict
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.options.published.command import OPTION_ENDINGS, convert_options
 from vqcnir_arch.tensor_files import SAFETENSORS
 from vqcnir_arch.version import __version__
-from vqcnir_arch.whole_files import whole_file
 
 ENDINGS = (SAFETENSORS, ".pth", ".pt", ".ckpt")
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     net = load_network(known.source)
     state = published_state_dict(net) if known.layout == "published" else dict(net.state_dict())
-    with whole_file(target) as file:
+    with atomic_write(target) as file:
         if target.suffix == SAFETENSORS:
             file.write(save({name: tensor.contiguous() for name, tensor in state.items()}, metadata(net)))
         else:

@@ -30,7 +30,7 @@ PRECISIONS = {
 class ChoosesCodes(Protocol):
     """A network that says which of its parts decide the codes."""
 
-    def code_parts(self) -> list[nn.Module]: ...
+    def float32_modules(self) -> list[nn.Module]: ...
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -58,7 +58,7 @@ def precision_of(net: nn.Module, precision: str) -> Iterator[None]:
         return
     device = next(net.parameters()).device.type
     keeps = not precision.endswith("-all") and isinstance(net, ChoosesCodes)
-    exact = net.code_parts() if keeps else []
+    exact = net.float32_modules() if keeps else []
     try:
         for module in exact:
             module.forward = without_autocast(module.forward, device)
@@ -80,7 +80,7 @@ def without_autocast(forward: Callable[..., Any], device: str) -> Callable[..., 
 
 
 def seconds(work: Callable[[], object], device: torch.device = CPU) -> float:
-    """Return how long one call takes on a device, work that was begun before aside."""
+    """Return how long one call takes on a device, work that was started before aside."""
     synchronize(device)
     began = time.perf_counter()
     work()

@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this", and the hint that goes with it."""
+"""The one exception that means "the user can fix this", and the hint that goes with it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="set by torchrun users"
     )
-    parser.add_argument("--auto_resume", action="store_true", help="go on from the newest training state")
+    parser.add_argument("--auto_resume", action="store_true", help="resume from the newest training state")
     parser.add_argument(
         "--debug", action="store_true", help="BasicSR's debug mode: validate and save every 8 iterations"
     )
@@ -47,7 +47,7 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     from vqcnir_arch.options import preflight, read_options
     from vqcnir_arch.options.unchecked import unchecked_blocks
     from vqcnir_arch.pipeline_fixes import launcher_fixes, replaced
-    from vqcnir_arch.training.stop import Stopped
+    from vqcnir_arch.signals import Stopped
 
     is_train = pipeline == "train"
     root = Path(known.root).expanduser().resolve()

@@ -42,6 +42,7 @@ from basicsr.models.base_model import BaseModel
 from basicsr.utils import get_root_logger, set_random_seed
 from basicsr.utils import options as basicsr_options
 
+from vqcnir_arch.atomic_files import remove_leftovers
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models import VQModel, kept_results
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
@@ -49,16 +50,15 @@ from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.distributed import from_first, init_processes
 from vqcnir_arch.training.metrics_log import MetricsLog, RecordingLogger
-from vqcnir_arch.training.order import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.run import TrainingRun
+from vqcnir_arch.training.sampling import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.saved_runs import below, newest_checkpoint, read_checkpoint
 from vqcnir_arch.version import __version__
-from vqcnir_arch.whole_files import remove_leftovers
 
 
 @contextlib.contextmanager
 def launcher_fixes(checked: dict[str, Any], flags: Sequence[str]) -> Iterator[TrainingRun]:
-    """Mend BasicSR's pipelines for the duration of a run.
+    """Fix BasicSR's pipelines for the duration of a run.
 
     Args:
         checked: the run's options, after `--force_yml` and `check_options`.

@@ -96,12 +96,12 @@ def load_file(path: str | os.PathLike[str], what: str) -> Any:
 
 
 def is_training_state(content: Any) -> bool:
-    """Tell whether the content of a file is what BasicSR saves to go on from."""
+    """Tell whether the content of a file is what BasicSR saves to resume from."""
     return isinstance(content, dict) and {"epoch", "iter", "optimizers", "schedulers"} <= content.keys()
 
 
 def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what BasicSR saved to go on from (`.state`); same errors as `load_file`."""
+    """Read what BasicSR saved to resume from (`.state`); same errors as `load_file`."""
     state = load_file(path, "training state")
     if not is_training_state(state):
         raise UserError(

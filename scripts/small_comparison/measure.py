@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from small_comparison.methods import Item, Method
 from small_comparison.sets import ImageSet
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.data.files import encode_png, read_image, size
 from vqcnir_arch.devices import CPU
 from vqcnir_arch.errors import UserError
@@ -20,7 +21,6 @@ from vqcnir_arch.evaluation.journal import Journal, Value
 from vqcnir_arch.evaluation.measure import Meter
 from vqcnir_arch.evaluation.pairs import Pair
 from vqcnir_arch.evaluation.protocols import LPIPS, NIQE, Column, Protocol
-from vqcnir_arch.whole_files import write_file
 
 EIGHT_BIT = {"data_range": 255}
 PSNR = Column("psnr", "PSNR", "psnr-rgb", "scikit-image", "peak_signal_noise_ratio", "higher", options=EIGHT_BIT)

@@ -11,9 +11,9 @@ import cv2
 from small_comparison.measure import result_folder
 from small_comparison.methods import BEST_GAMMA, CLAHE, INPUT
 from small_comparison.tables import COLUMNS, Measured, number
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.data.files import read_image
 from vqcnir_arch.demo.figures import save_comparison
-from vqcnir_arch.whole_files import write_file
 
 ROWS = 6
 LARGEST = 400_000

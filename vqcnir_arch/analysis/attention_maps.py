@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.analysis.probe import Probe
-from vqcnir_arch.analysis.views import Part, View, as_picture, markdown
+from vqcnir_arch.analysis.views import AnalysisPart, View, as_picture, markdown
 from vqcnir_arch.archs import Quantizer, SinCAAttention
 from vqcnir_arch.errors import UserError
 
@@ -65,7 +65,7 @@ def head_mean_maps(layer: SinCAAttention, features: Tensor, codebook: Tensor, ro
             yield layer.attention_map(features, codebook, piece)[0].mean(dim=0)
 
 
-class AttentionMaps(Part):
+class AttentionMaps(AnalysisPart):
     """Share of the attention on the codebook, and which codes it goes to, per layer.
 
     `even_share` is what the share would be if all positions and codes had the same weight, K / (N + K).

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.analysis.fusion_off import fusion_variants
-from vqcnir_arch.analysis.probe import Probe, Run, printed_figure
-from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score_cells, score_header
+from vqcnir_arch.analysis.probe import ForwardPass, Probe, printed_figure
+from vqcnir_arch.analysis.views import AnalysisPart, View, as_picture, markdown, mean_scores, score_cells, score_header
 
 CODES = {
     "input": "of the input (the network as it is)",
@@ -30,7 +30,7 @@ PRINTED = {"input": "accuracy", "clean": "accuracy of clean"}
 FULL = "full network"
 
 
-class Choice(Part):
+class Choice(AnalysisPart):
     """Accuracy of the code choice, and the output with other codes and without feature fusion.
 
     The right code of a position is the one that the frozen prior chooses on the clean image. Accuracy is the share of
@@ -145,7 +145,7 @@ class Choice(Part):
         save_grid(out / "choice.png", self.pictures)
 
 
-def all_indices(run: Run, probe: Probe) -> list[Tensor]:
+def all_indices(run: ForwardPass, probe: Probe) -> list[Tensor]:
     """Return the codes of every codebook, [h, w] each, on the CPU."""
     return [run.indices(number, quantizer).cpu() for number, quantizer in enumerate(probe.quantizers.values())]
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vqcnir_arch.analysis.probe import Probe, Run
-from vqcnir_arch.analysis.views import Part, View, markdown
+from vqcnir_arch.analysis.probe import ForwardPass, Probe
+from vqcnir_arch.analysis.views import AnalysisPart, View, markdown
 from vqcnir_arch.errors import UserError
 
 Method = Literal["tsne", "umap", "none"]
@@ -41,7 +41,7 @@ def embed(points: np.ndarray, method: Method, seed: int) -> np.ndarray:
     return TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
 
 
-class Embedding(Part):
+class Embedding(AnalysisPart):
     """t-SNE or UMAP of each codebook with features of the input and of the clean image at the same random positions.
 
     The features are those before quantising: of the input by the network's encoder (by the prior's, if it is alone),
@@ -66,7 +66,7 @@ class Embedding(Part):
         self.sampled: dict[str, dict[str, list[torch.Tensor]]] = {name: {} for name in self.quantizers}
 
     def add(self, view: View) -> None:
-        runs: dict[str, Run] = {}
+        runs: dict[str, ForwardPass] = {}
         if view.lq is not None:
             runs["input"] = view.restored if self.has_net else view.prior_on_lq
         if view.gt is not None and self.knows_truth:

@@ -6,7 +6,7 @@ A network can be analysed if it is an `nn.Module` that
 * calls each of its `Quantizer` modules exactly once per forward pass, whatever it does around them.
 
 So several codebooks (AdaCode) or a classifier (CodeFormer) need no code here. What a host may add is one function in
-`fusion_off.py` (which of its parts are the feature fusion), and a `Part` of its own (as AdaCode's weight maps).
+`fusion_off.py` (which of its parts are the feature fusion), and an `AnalysisPart` of its own (as AdaCode's weight maps).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Edits = Mapping[nn.Module, Callable[[tuple[Any, ...], Any], Any]]
 
 
 @dataclass(frozen=True)
-class Run:
+class ForwardPass:
     """One image through a network.
 
     Attributes:
@@ -83,7 +83,7 @@ class Probe:
         return next(self.net.parameters()).device
 
     @torch.no_grad()
-    def run(self, x: Tensor, impose: Sequence[Tensor] | None = None, edits: Edits | None = None) -> Run:
+    def run(self, x: Tensor, impose: Sequence[Tensor] | None = None, edits: Edits | None = None) -> ForwardPass:
         """Restore one image and keep what the quantizers saw and gave.
 
         Args:
@@ -131,10 +131,10 @@ class Probe:
         codes = [seen[name] for name in self.quantizers]
         padded = pad_bottom_right(x, self.net.size_multiple)  # as the network pads it inside (`padding: exact`)
         cells = [touched_cells(x.shape[-2:], padded, c.output) for c in codes]
-        return Run(image, codes, cells, crop_bottom_right(maps[0], *cells[0]) if maps else None)
+        return ForwardPass(image, codes, cells, crop_bottom_right(maps[0], *cells[0]) if maps else None)
 
 
-def truth_run(prior: Probe, gt: Tensor, net: VQNetwork | None, impose: Sequence[Tensor] | None = None) -> Run:
+def truth_run(prior: Probe, gt: Tensor, net: VQNetwork | None, impose: Sequence[Tensor] | None = None) -> ForwardPass:
     """Run the prior on a ground truth, on the grid that `net` has for its input.
 
     Args:
@@ -149,7 +149,7 @@ def truth_run(prior: Probe, gt: Tensor, net: VQNetwork | None, impose: Sequence[
     padded = pad_bottom_right(gt, net.size_multiple * net.scale)
     run = prior.run(padded, impose)
     cells = [touched_cells((height, width), padded, codes.output) for codes in run.codes]
-    return Run(crop_bottom_right(run.image, height, width), run.codes, cells)
+    return ForwardPass(crop_bottom_right(run.image, height, width), run.codes, cells)
 
 
 def touched_cells(size: tuple[int, int], padded: Tensor, feature: Tensor) -> tuple[int, int]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqcnir_arch.analysis.probe import Probe, Run
-from vqcnir_arch.analysis.views import Part, View, as_picture, markdown, mean_scores, score_cells, score_header
+from vqcnir_arch.analysis.probe import ForwardPass, Probe
+from vqcnir_arch.analysis.views import AnalysisPart, View, as_picture, markdown, mean_scores, score_cells, score_header
 
 PHOTOS = {"sharp": "clean image", "night": "input", "night_to_truth": "input, against its ground truth"}
 FEATURES = {
@@ -19,7 +19,7 @@ FEATURES = {
 }
 
 
-class Reconstruction(Part):
+class Reconstruction(AnalysisPart):
     """The prior's own reconstruction of clean images and of inputs, and how bright both are."""
 
     title = "The prior's reconstruction"
@@ -89,7 +89,7 @@ class LeastSquares:
         return self.weights(rows) @ self.codebook
 
 
-class Features(Part):
+class Features(AnalysisPart):
     """The prior's features of clean images, decoded unquantised, with the nearest codes, and with the best combination.
 
     The error is ‖z − ẑ‖² over ‖z‖², summed over all positions of an image.
@@ -150,7 +150,7 @@ class Features(Part):
         save_grid(out / "features.png", self.pictures)
 
 
-def relative_error(run: Run, features: list[Tensor], others: list[Tensor]) -> float:
+def relative_error(run: ForwardPass, features: list[Tensor], others: list[Tensor]) -> float:
     """Return ‖z − ẑ‖² / ‖z‖² over all codebooks, without the padding."""
     pairs = [
         (run.rows(n, z).double().cpu(), run.rows(n, other).double().cpu())

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vqcnir_arch.analysis.attention_maps import usage_of_mass
 from vqcnir_arch.analysis.probe import Probe
-from vqcnir_arch.analysis.views import Part, View, markdown
+from vqcnir_arch.analysis.views import AnalysisPart, View, markdown
 from vqcnir_arch.archs import VectorRegression
 
 TOP = (1, 10, 100)
@@ -35,7 +35,7 @@ def sparsity(weights: Tensor) -> dict[str, Tensor]:
     }
 
 
-class RegressionWeights(Part):
+class RegressionWeights(AnalysisPart):
     """Effective sparsity of VR's weights, mean over all positions and images, and usage of the codebook.
 
     `mass_perplexity` and `argmax_usage` are as those of the attention: of the codes' mean |w| / Σ|w|, and of the codes

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqcnir_arch.analysis.probe import Probe, Run, printed_figure
-from vqcnir_arch.analysis.views import Part, View, markdown
+from vqcnir_arch.analysis.probe import ForwardPass, Probe, printed_figure
+from vqcnir_arch.analysis.views import AnalysisPart, View, markdown
 from vqcnir_arch.models.code_usage import CodeUsage
 
 SOURCES = {
@@ -20,7 +20,7 @@ SOURCES = {
 }
 
 
-class Usage(Part):
+class Usage(AnalysisPart):
     """Share of the codes that are in use, perplexity and counts, per codebook and of all together.
 
     Continuous quantizers choose no code: counted are the codes nearest to their output.
@@ -42,7 +42,7 @@ class Usage(Part):
         if view.prior and view.lq is not None:
             self.count("prior_on_input", view.prior_on_lq)
 
-    def count(self, source: str, run: Run) -> None:
+    def count(self, source: str, run: ForwardPass) -> None:
         """Count the codes of one run."""
         quantizers = list(self.probes[source].quantizers.values())
         usage = self.usage.setdefault(source, [CodeUsage(len(q.codebook)) for q in quantizers])

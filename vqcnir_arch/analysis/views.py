@@ -15,7 +15,7 @@ from basicsr.utils.matlab_functions import imresize
 from torch import Tensor
 from tqdm import tqdm
 
-from vqcnir_arch.analysis.probe import Probe, Run, truth_run
+from vqcnir_arch.analysis.probe import ForwardPass, Probe, truth_run
 from vqcnir_arch.data.files import check_pairs, existing_folder, find_images, read_image, size, to_tensor
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.metrics.pyiqa_metric import calculate_pyiqa
@@ -54,12 +54,12 @@ class View:
         return to_tensor(self.gt)[None]
 
     @cached_property
-    def restored(self) -> Run:
+    def restored(self) -> ForwardPass:
         """The network on the degraded image."""
         return self.net.run(self.lq_tensor)
 
     @cached_property
-    def restored_clean(self) -> Run:
+    def restored_clean(self) -> ForwardPass:
         """The network on the clean image, shrunk (bicubic, antialiased) to the input's size where it magnifies."""
         clean = self.gt_tensor
         if self.net.net.scale != 1:
@@ -67,16 +67,16 @@ class View:
         return self.net.run(clean)
 
     @cached_property
-    def truth(self) -> Run:
+    def truth(self) -> ForwardPass:
         """The prior on the clean image: the ground-truth codes, on the grid of the restoration network."""
         return self.decode_truth(None)
 
-    def decode_truth(self, features: Sequence[Tensor] | None) -> Run:
+    def decode_truth(self, features: Sequence[Tensor] | None) -> ForwardPass:
         """The prior on the clean image, its decoder being given other features, one map per codebook."""
         return truth_run(self.prior, self.gt_tensor, self.net.net if self.net else None, features)
 
     @cached_property
-    def prior_on_lq(self) -> Run:
+    def prior_on_lq(self) -> ForwardPass:
         """The prior on the degraded image."""
         return self.prior.run(self.lq_tensor)
 
@@ -94,7 +94,7 @@ class View:
         return {name: float(value) for name, value in scores.items()}
 
 
-class Part:
+class AnalysisPart:
     """One part of the analysis.
 
     It is shown all views, one after the other, and then asked for its result, its table and its figures.

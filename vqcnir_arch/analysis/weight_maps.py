@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqcnir_arch.analysis.probe import Probe, Run
-from vqcnir_arch.analysis.views import Part, View, as_picture, markdown
+from vqcnir_arch.analysis.probe import ForwardPass, Probe
+from vqcnir_arch.analysis.views import AnalysisPart, View, as_picture, markdown
 
 
-class WeightMaps(Part):
+class WeightMaps(AnalysisPart):
     """Mean weight of each codebook over all positions and images: of the inputs or, for a prior, of the clean images.
 
     SinCA chooses the depth of each codebook's transformer by this mean (appendix A). The weights are any real numbers:
@@ -27,7 +27,7 @@ class WeightMaps(Part):
         self.weights: list[Tensor] = []
         self.pictures: list[dict[str, np.ndarray]] = []
 
-    def run_of(self, view: View) -> tuple[Run, Tensor] | None:
+    def run_of(self, view: View) -> tuple[ForwardPass, Tensor] | None:
         """Return the run that counts, and its image; None where there is none."""
         if self.net is not None:
             return None if view.lq is None else (view.restored, view.lq_tensor)

@@ -66,7 +66,7 @@ class AdaCode(SwinAutoencoder):
     """
 
     prior_type = "AdaCode"
-    listed_parts = ("quantizer",)
+    per_level_blocks = ("quantizer",)
     has_several_codebooks = True
 
     def __init__(
@@ -159,10 +159,10 @@ class AdaCode(SwinAutoencoder):
     def prior_parts(self) -> dict[str, str]:
         return {**super().prior_parts(), "codebooks": "codebooks", "weight_predictor": "weight_predictor"}
 
-    def big_blocks(self) -> list[nn.Module]:
-        return [*super().big_blocks(), *self.weight_predictor[0]]
+    def checkpointed_modules(self) -> list[nn.Module]:
+        return [*super().checkpointed_modules(), *self.weight_predictor[0]]
 
-    def code_parts(self) -> list[nn.Module]:
+    def float32_modules(self) -> list[nn.Module]:
         return [self.encoder, *(branch.before_quant for branch in self.codebooks.values())]
 
     def encode(self, x: Tensor) -> MergedCodes:

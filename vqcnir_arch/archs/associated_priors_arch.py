@@ -79,5 +79,5 @@ class AssociatedPriors(VQNetwork):
         images = torch.cat(images)
         return (images, AssociatedCodes(codes, self.logit_scale.exp())) if return_codes else images
 
-    def big_blocks(self) -> list[nn.Module]:
-        return [*self.hq.big_blocks(), *self.lq.big_blocks()]
+    def checkpointed_modules(self) -> list[nn.Module]:
+        return [*self.hq.checkpointed_modules(), *self.lq.checkpointed_modules()]

@@ -114,10 +114,10 @@ class VQAutoencoder(VQNetwork):
         modules = ("encoder", "before_quant", "after_quant", "generator", "out_conv")
         return {name: name for name in (*modules, "quantizer.codebook")}
 
-    def big_blocks(self) -> list[nn.Module]:
+    def checkpointed_modules(self) -> list[nn.Module]:
         return [*self.encoder.stages, *self.generator]
 
-    def code_parts(self) -> list[nn.Module]:
+    def float32_modules(self) -> list[nn.Module]:
         return [self.encoder, self.before_quant]
 
     def encode(self, x: Tensor) -> Codes:

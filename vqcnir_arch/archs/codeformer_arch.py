@@ -125,7 +125,7 @@ class CodeFormer(FaceAutoencoder):
         if not decode:
             return None, codes
         # predicted codes pass no gradient to the encoder, unlike DAEFR's
-        output = codes.output.detach() if self.quantizer.gives == "logits" else codes.output
+        output = codes.output.detach() if self.quantizer.output_kind == "logits" else codes.output
         if self.adain and not self.training if adain is None else adain:
             output = adaptive_instance_norm(output, feature)
         w = self.w if w is None else w
@@ -146,8 +146,8 @@ class CodeFormer(FaceAutoencoder):
         finest = min(self.fusions, key=int)
         return self.fusions[finest].shift[-1]  # the generator is frozen: the last layer that trains
 
-    def big_blocks(self) -> list[nn.Module]:
-        return [*super().big_blocks(), *self.fusions.values()]
+    def checkpointed_modules(self) -> list[nn.Module]:
+        return [*super().checkpointed_modules(), *self.fusions.values()]
 
 
 def fused_levels(image_size: int, levels: int, sizes: Sequence[int] | None) -> list[int]:

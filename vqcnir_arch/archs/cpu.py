@@ -47,7 +47,7 @@ def add_product(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return x + a * b if makes_graph() else torch.addcmul(x, a, b)
 
 
-def fast_layout(x: Tensor) -> Tensor:
+def to_channels_last(x: Tensor) -> Tensor:
     """Return features in the memory format in which a CPU's convolutions are fastest; what follows keeps it.
 
     Its convolutions add up in one chain, which leaves four times the rounding error. Where a gradient is wanted that is

@@ -84,8 +84,8 @@ class DAEFR(FaceAutoencoder):
         fixed = {"fixed_encoder": "encoder", "fixed_before_quant": "before_quant"}
         return {**fixed, **{name: name for name in ("quantizer.codebook", "after_quant", "generator")}}
 
-    def code_parts(self) -> list[nn.Module]:
-        return [*super().code_parts(), self.hq_encoder, self.hq_before_quant, self.fusion]
+    def float32_modules(self) -> list[nn.Module]:
+        return [*super().float32_modules(), self.hq_encoder, self.hq_before_quant, self.fusion]
 
     def compute(self, x: Tensor, return_codes: bool = False, decode: bool = True) -> Any:
         """Restore faces; with `return_codes` give (image, codes), without `decode` (None, codes)."""

@@ -166,10 +166,10 @@ class FaceAutoencoder(VQNetwork):
     def adaptive_layer(self) -> nn.Conv2d:
         return self.generator.conv_out
 
-    def code_parts(self) -> list[nn.Module]:
+    def float32_modules(self) -> list[nn.Module]:
         return [self.encoder, self.before_quant, self.quantizer]
 
-    def big_blocks(self) -> list[nn.Module]:
+    def checkpointed_modules(self) -> list[nn.Module]:
         stacks = [part for part in self.children() if isinstance(part, FaceStack)]
         return [part for stack in stacks for name, part in stack.named_children() if "_block" in name]
 

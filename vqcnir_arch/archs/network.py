@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.cpu import fast_layout
+from vqcnir_arch.archs.cpu import to_channels_last
 from vqcnir_arch.archs.extra_state import EXTRA_STATE, decode_options, encode_options
 from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
 from vqcnir_arch.archs.published.layout import rename_published
@@ -53,7 +53,7 @@ class VQNetwork(nn.Module):
     """Options that say nothing about the tensors: two networks that differ only here load each other's checkpoints."""
     start_options: ClassVar[tuple[str, ...]] = ("prior", "freeze_prior")
     """Options that say where training starts and what it trains; no checkpoint carries them."""
-    listed_parts: ClassVar[tuple[str, ...]] = ()
+    per_level_blocks: ClassVar[tuple[str, ...]] = ()
     """Blocks whose options may be lists: one value per level, or per codebook."""
 
     options: dict[str, Any]
@@ -74,7 +74,7 @@ class VQNetwork(nn.Module):
         self.options = self.complete_options({name: arguments[name] for name in names})
 
     def draw_weights(self) -> None:
-        """Draw all weights anew on the CPU, those of every layer from a seed of its own: one number and its name.
+        """Draw all weights again on the CPU, those of every layer from a seed of its own: one number and its name.
 
         So a layer starts alike whatever else the network is built of, and torch's generator goes on as if one number
         had been drawn. A part's `reset_parameters` runs after those of the parts inside it.
@@ -125,7 +125,7 @@ class VQNetwork(nn.Module):
                 f"got {width}x{height}: align and resize the face first"
             )
         x = self.padded(x)
-        result = self.compute(x if torch.is_grad_enabled() else fast_layout(x), **keywords)
+        result = self.compute(x if torch.is_grad_enabled() else to_channels_last(x), **keywords)
         image, *rest = result if isinstance(result, tuple) else (result,)
         if isinstance(image, Tensor):
             image = crop_bottom_right(image, height * self.scale, width * self.scale)
@@ -166,11 +166,11 @@ class VQNetwork(nn.Module):
         """Return the layer at which `train: adaptive_gan_weight` compares gradients: the one that makes the image."""
         return self.out_conv
 
-    def big_blocks(self) -> list[nn.Module]:
+    def checkpointed_modules(self) -> list[nn.Module]:
         """Return the parts that `train: checkpoint_blocks` computes twice to hold less memory; none inside another."""
         return []
 
-    def code_parts(self) -> list[nn.Module]:
+    def float32_modules(self) -> list[nn.Module]:
         """Return the parts that decide the codes, which `restore --precision bf16` keeps in float32."""
         return []
 

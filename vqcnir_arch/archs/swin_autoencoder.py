@@ -40,7 +40,7 @@ class SwinAutoencoder(VQAutoencoder):
         """Return the parts of which those tensors alone start from the prior whose sizes happen to be the same."""
         return ("encoder",) if self.scale > 1 else ()
 
-    def big_blocks(self) -> list[nn.Module]:
+    def checkpointed_modules(self) -> list[nn.Module]:
         stages = [*self.encoder.stages, *self.generator]
         return [part for s in stages for part in (s if isinstance(s, SwinStack) else [s])]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs import aiem, dbca, enhancers, fusions, swin  # noqa: F401  (importing them fills the registries)
 from vqcnir_arch.archs.autoencoder import CHANNELS, VQAutoencoder, check_channels
-from vqcnir_arch.archs.cpu import fast_layout
+from vqcnir_arch.archs.cpu import to_channels_last
 from vqcnir_arch.archs.illumination import IlluminationCurve
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
 from vqcnir_arch.archs.start import start_from_curve, start_from_prior
@@ -135,7 +135,7 @@ class VQCNIR(VQAutoencoder):
     Source: VQCNIR (AAAI 2024) sections 3.1-3.4.
     """
 
-    listed_parts = ("fusion",)
+    per_level_blocks = ("fusion",)
     start_options = (*VQAutoencoder.start_options, "curve")
     runtime_options = (*VQAutoencoder.runtime_options, "curve")
 
@@ -200,13 +200,13 @@ class VQCNIR(VQAutoencoder):
             "fusion": levels_with_defaults(FUSION_REGISTRY, fusion, level_names(check_channels(options["channels"]))),
         }
 
-    def big_blocks(self) -> list[nn.Module]:
+    def checkpointed_modules(self) -> list[nn.Module]:
         decoder = self.decoder
         levels = [*decoder.fusions.values(), *decoder.upsamples.values(), *decoder.blocks.values()]
-        return [*super().big_blocks(), *self.enhancer, *levels]
+        return [*super().checkpointed_modules(), *self.enhancer, *levels]
 
-    def code_parts(self) -> list[nn.Module]:
-        return [*super().code_parts(), self.enhancer]
+    def float32_modules(self) -> list[nn.Module]:
+        return [*super().float32_modules(), self.enhancer]
 
     def uses_guide(self, level: str) -> bool:
         """Whether G's features of a level, or of a finer one, are wanted."""
@@ -228,7 +228,7 @@ class VQCNIR(VQAutoencoder):
         skips: list[Tensor] = []
         enhanced = self.enhancer(self.encoder(x, skips) if len(self.decoder.skips) else self.encoder(x))
         codes = self.quantizer(self.before_quant(enhanced))
-        enhanced, guide = fast_layout(enhanced), fast_layout(self.after_quant(codes.output))
+        enhanced, guide = to_channels_last(enhanced), to_channels_last(self.after_quant(codes.output))
         guides: list[Tensor | None] = [guide]
         for level, stage in zip(self.decoder.levels[1:], self.generator, strict=True):
             guides.append(stage(guides[-1]) if self.uses_guide(level) else None)

@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from vqcnir_arch.archs import DeformConv2d, find_quantizers
 from vqcnir_arch.arguments import positive, sides
+from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.bench import measure
 from vqcnir_arch.bench.subjects import PEERS, Case, Unavailable, build_network, work_of
 from vqcnir_arch.devices import PRECISIONS, choose_device
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.whole_files import whole_file
 
 COLUMNS = ("network", "size", "precision", "time", "times as fast", "images/s", "peak memory", "GMAC/s", "of matmul",
            "codes that differ", "PSNR to fp32")  # fmt: skip
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"skipped: {line}")
     if known.json:
         record = {"machine": machine(device), "rows": results, "skipped": skipped}
-        with whole_file(Path(known.json)) as file:
+        with atomic_write(Path(known.json)) as file:
             file.write(json.dumps(record, indent=1).encode())
     if not results:
         raise UserError("nothing could be measured")
@@ -138,7 +138,7 @@ def row(
     }  # fmt: skip
     if reference is not None:
         figures["times_as_fast"] = [r / t for r, t in zip(reference, taken, strict=True)]
-    kinds = [quantizer.gives for quantizer in find_quantizers(net).values()]
+    kinds = [quantizer.output_kind for quantizer in find_quantizers(net).values()]
     if case.precision != "fp32" and not case.train and kinds == ["codes"]:
         image = measure.night_image(case).to(device)
         figures["codes_that_differ"], figures["psnr_db"] = measure.agreement(net, image, case.precision)

@@ -10,7 +10,7 @@ from vqcnir_arch.errors import UserError, nearest
 Size = tuple[int, int]
 
 
-class Part(NamedTuple):
+class SetPart(NamedTuple):
     """A split, or the whole set.
 
     Attributes:
@@ -44,14 +44,14 @@ class DataSet(NamedTuple):
     """
 
     place: str
-    parts: tuple[Part, ...]
+    parts: tuple[SetPart, ...]
     source: str
 
 
-def lol_blur(split: str, videos: int) -> Part:
+def lol_blur(split: str, videos: int) -> SetPart:
     """Return a split of LOL-Blur, which has 60 frames per video in five versions."""
     versions = ("low_blur", "low_sharp", "high_sharp_original")
-    return Part(
+    return SetPart(
         split,
         60 * videos,
         (f"{split}/low_blur_noise", f"{split}/high_sharp_scaled"),
@@ -69,52 +69,52 @@ DATA_SETS = {
     ),
     "Real-LOL-Blur": DataSet(
         "datasets/RealLOLBlur",
-        (Part("test", 1354, among=("night images of RealBlur-J", r"(^|[/_])blur_\d+$", 482)),),
+        (SetPart("test", 1354, among=("night images of RealBlur-J", r"(^|[/_])blur_\d+$", 482)),),
         "LEDNet (ECCV 2022), github.com/sczhou/LEDNet",
     ),
     "RealBlur": DataSet(
         "datasets/RealBlur",
-        (Part("train", 3758, ("train/blur", "train/gt")), Part("test", 980, ("test/blur", "test/gt"))),
+        (SetPart("train", 3758, ("train/blur", "train/gt")), SetPart("test", 980, ("test/blur", "test/gt"))),
         "RealBlur-J of RealBlur (ECCV 2020), github.com/rimchang/RealBlur",
     ),
     "DIV2K": DataSet(
         "datasets/DIV2K",
         (
-            Part("train", 800, ("DIV2K_train_HR",), numbers=range(1, 801)),
-            Part("valid", 100, ("DIV2K_valid_HR",), numbers=range(801, 901)),
+            SetPart("train", 800, ("DIV2K_train_HR",), numbers=range(1, 801)),
+            SetPart("valid", 100, ("DIV2K_valid_HR",), numbers=range(801, 901)),
         ),
         "NTIRE 2017, data.vision.ee.ethz.ch/cvl/DIV2K",
     ),
     "Flickr2K": DataSet(
         "datasets/Flickr2K",
-        (Part("train", 2650, ("Flickr2K_HR",), numbers=range(1, 2651)),),
+        (SetPart("train", 2650, ("Flickr2K_HR",), numbers=range(1, 2651)),),
         "EDSR (CVPRW 2017), github.com/limbee/NTIRE2017",
     ),
     "FFHQ": DataSet(
         "datasets/FFHQ",
-        (Part("train", 70_000, numbers=range(70_000)),),
+        (SetPart("train", 70_000, numbers=range(70_000)),),
         "StyleGAN (CVPR 2019), github.com/NVlabs/ffhq-dataset",
     ),
     "CelebA-Test": DataSet(
         "datasets/CelebA-Test",
-        (Part("test", 3000, sizes=((512, 512),)),),
+        (SetPart("test", 3000, sizes=((512, 512),)),),
         "HQ images as GFPGAN (CVPR 2021) and VQFR (ECCV 2022) take them, github.com/TencentARC/VQFR",
     ),
     "CelebChild-Test": DataSet(
-        "datasets/CelebChild-Test", (Part("test", 180),), "GFPGAN (CVPR 2021), github.com/TencentARC/GFPGAN"
+        "datasets/CelebChild-Test", (SetPart("test", 180),), "GFPGAN (CVPR 2021), github.com/TencentARC/GFPGAN"
     ),
     "Urban100": DataSet(
         "datasets/Urban100",
-        (Part("test", 100, numbers=range(1, 101)),),
+        (SetPart("test", 100, numbers=range(1, 101)),),
         "SelfExSR (CVPR 2015), github.com/jbhuang0604/SelfExSR",
     ),
     "BSDS100": DataSet(
         "datasets/BSDS100",
-        (Part("test", 100, sizes=((481, 321), (321, 481))),),
+        (SetPart("test", 100, sizes=((481, 321), (321, 481))),),
         "Berkeley segmentation data (ICCV 2001), www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds",
     ),
     "Manga109": DataSet(
-        "datasets/Manga109", (Part("test", 109),), "one page of each volume, manga109.org"
+        "datasets/Manga109", (SetPart("test", 109),), "one page of each volume, manga109.org"
     ),
 }  # fmt: skip
 

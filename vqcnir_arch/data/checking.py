@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel
 from tqdm.contrib.concurrent import thread_map
 
-from vqcnir_arch.data.catalogue import Part, Size, check_layout, find_data_set
+from vqcnir_arch.data.catalogue import SetPart, Size, check_layout, find_data_set
 from vqcnir_arch.data.files import check_pairs, decode_image, existing_folder, find_images
 from vqcnir_arch.data.headers import read_header
 from vqcnir_arch.errors import UserError
@@ -52,7 +52,7 @@ class FolderRow(BaseModel):
     sizes: dict[str, int]
 
 
-class Report(BaseModel):
+class CheckReport(BaseModel):
     """What `vqcnir data check` found."""
 
     data_set: str
@@ -79,7 +79,9 @@ class Report(BaseModel):
 Folders = dict[str, dict[str, Facts]]  # by folder and name
 
 
-def check_data_set(name: str, folder: Path, size: Size | None = None, quick: bool = False, workers: int = 1) -> Report:
+def check_data_set(
+    name: str, folder: Path, size: Size | None = None, quick: bool = False, workers: int = 1
+) -> CheckReport:
     """Compare a folder with a published data set.
 
     Args:
@@ -94,7 +96,7 @@ def check_data_set(name: str, folder: Path, size: Size | None = None, quick: boo
     """
     name, entry = find_data_set(name)
     check_layout(name, folder)
-    report = Report(data_set=name, folder=str(folder), source=entry.source, quick=quick)
+    report = CheckReport(data_set=name, folder=str(folder), source=entry.source, quick=quick)
     parts: dict[str, Folders] = {}
     for part in entry.parts:
         paths = found_paths(part, folder, report)
@@ -110,7 +112,7 @@ def check_data_set(name: str, folder: Path, size: Size | None = None, quick: boo
     return report
 
 
-def found_paths(part: Part, root: Path, report: Report) -> dict[str, dict[str, Path]]:
+def found_paths(part: SetPart, root: Path, report: CheckReport) -> dict[str, dict[str, Path]]:
     """Return the image files of a part by folder and name, and report what does not pair."""
     present = [inner for inner in part.folders if (root / inner).is_dir()]
     if not present:
@@ -143,7 +145,7 @@ def examine(path: Path, quick: bool) -> Facts:
         return Facts(None, problem=str(error))
 
 
-def check_part(part: Part, folders: Folders, sizes: tuple[Size, ...], report: Report) -> None:
+def check_part(part: SetPart, folders: Folders, sizes: tuple[Size, ...], report: CheckReport) -> None:
     """Report on a part's counts, names, sizes and unreadable files."""
     for inner, images in folders.items():
         where = inner or part.name
@@ -165,7 +167,7 @@ def check_part(part: Part, folders: Folders, sizes: tuple[Size, ...], report: Re
             check_against_input(part, folders, inner, report)
 
 
-def check_count(part: Part, images: Mapping[str, Facts], where: str, report: Report) -> None:
+def check_count(part: SetPart, images: Mapping[str, Facts], where: str, report: CheckReport) -> None:
     """Report on a folder's number of images and videos, on the numbers in their names, and on special ones."""
     if len(images) > part.count:
         report.add("wrong", where, f"{len(images):,} images, {part.count:,} were published")
@@ -191,7 +193,7 @@ def check_count(part: Part, images: Mapping[str, Facts], where: str, report: Rep
             report.add("note", where, f"{count} of the names are those of {what}, {published} were published")
 
 
-def check_against_input(part: Part, folders: Folders, inner: str, report: Report) -> None:
+def check_against_input(part: SetPart, folders: Folders, inner: str, report: CheckReport) -> None:
     """Report on images that differ in size from their input, or that are their input."""
     first, images = folders[part.folders[0]], folders[inner]
     pairs = [(name, first[name], facts) for name, facts in images.items() if name in first]
@@ -203,7 +205,7 @@ def check_against_input(part: Part, folders: Folders, inner: str, report: Report
         report.add("wrong", inner, f"{images_are(same)} the same as in {part.folders[0]}: {some(same)}")
 
 
-def check_duplicates(parts: Mapping[str, Folders], report: Report) -> None:
+def check_duplicates(parts: Mapping[str, Folders], report: CheckReport) -> None:
     """Report on images with the same pixels in two parts, which is wrong, or twice in a folder, which is a remark."""
     seen: dict[str, dict[str, str]] = {}  # digest -> part -> place
     shared: dict[tuple[str, str], list[str]] = {}

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vqcnir_arch.atomic_files import atomic_write, make_folder
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.tensor_files import load_file
-from vqcnir_arch.whole_files import make_folder, whole_file
 
 
 def write_codes(path: Path, codes: dict[str, Tensor]) -> None:
     """Write the codes of images by name, [2, h, w]: of the image, and of its mirror image."""
     make_folder(path.parent)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         torch.save({"vqcnir_codes": codes}, file)
 
 

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.data.recipes import find_recipe
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.version import __version__
-from vqcnir_arch.whole_files import write_file
 
 NAME = "manifest.jsonl"
 
@@ -117,7 +117,7 @@ class Manifest:
 
     @classmethod
     def open(cls, out: Path, plan: Plan) -> Manifest:
-        """Begin a manifest below `out`, or go on with the one that is there.
+        """Begin a manifest below `out`, or continue with the one that is there.
 
         Raises:
             UserError: the one that is there was made by another plan, or there are images and no manifest.

@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.data.files import decode_image, encode_png, is_jpeg, read_bytes
 from vqcnir_arch.data.manifest import Manifest, Plan, Row
 from vqcnir_arch.data.recipes import find_recipe
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.whole_files import write_file
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ def outcomes(jobs: Iterable[Job], workers: int) -> Iterator[Iterable[Outcome]]:
         yield map(do_job, jobs)
         return
     context = multiprocessing.get_context("spawn")  # OpenCV and torch do not survive a fork of their threads
-    has_begun = context.Event()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(has_begun,))
+    has_started = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(has_started,))
     try:
         yield pool.map(do_job, jobs)
     except BrokenProcessPool as error:
-        if has_begun.is_set():
+        if has_started.is_set():
             reason = "a worker process died (out of memory?): take fewer --workers; what is made stays"
         else:
             reason = (
@@ -120,9 +120,9 @@ def outcomes(jobs: Iterable[Job], workers: int) -> Iterator[Iterable[Outcome]]:
         pool.shutdown(cancel_futures=True)
 
 
-def begin_worker(has_begun: Event) -> None:
+def begin_worker(has_started: Event) -> None:
     """Say that the caller's script could be imported; leave Ctrl-C to the parent and other cores to other workers."""
-    has_begun.set()
+    has_started.set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 

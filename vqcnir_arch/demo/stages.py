@@ -37,7 +37,7 @@ def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str], re
         options: the option file.
         root: folder for experiments/ and results/.
         force: `section:key=value` entries.
-        resume: go on where an earlier run was stopped.
+        resume: continue where an earlier run was stopped.
 
     Raises:
         UserError: the launcher failed; its last lines are in the message, all of them in its log.

@@ -121,7 +121,7 @@ def evaluate(
         todo = meter.missing(pairs)
         done = len(pairs) - len(todo) - len(meter.measured.failed)
         if journal.outdated:
-            print(f"{journal.outdated} values in the journal are of other files or settings: measured anew")
+            print(f"{journal.outdated} values in the journal are of other files or settings: measured again")
         if done:
             print(f"{done} of {len(pairs)} images are in the journal '{journal.path}' already")
         meter.measure(todo, done, workers)

@@ -1,4 +1,4 @@
-"""The journal of an evaluation: every value as soon as it is measured, so that a restart goes on where it stopped."""
+"""The journal of an evaluation: every value as soon as it is measured, so that a restart continues where it stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Journal:
     """Values on disk, one JSON object a line, by image and column.
 
     A value counts only for the same files (size and time of change) and the same settings of its column; others are
-    measured anew. The last line may be torn by a kill: it is left out.
+    measured again. The last line may be torn by a kill: it is left out.
 
     Raises:
         UserError: the file cannot be read or written.

@@ -12,10 +12,10 @@ from torch import Tensor
 from vqcnir_arch.archs.loading import load_restorer
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.arguments import positive
+from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.export.formats import FORMATS, Written
 from vqcnir_arch.export.program import describe, size_multiple
-from vqcnir_arch.whole_files import whole_file
 
 MOST_DIFFERENCE = 1e-3
 """Largest difference to eager PyTorch, relative to the result's standard deviation, that rounding explains."""
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{describe(net)}, run by {written.runner}, against eager PyTorch:")
     for size in compared_sizes(net, written):
         print(f"  {compare(net, written, size)}")
-    with whole_file(out) as file:
+    with atomic_write(out) as file:
         file.write(written.content)
     multiple = size_multiple(net)
     print(f"{out}: {len(written.content) / 1e6:.1f} MB; height and width are dynamic, multiples of {multiple}")

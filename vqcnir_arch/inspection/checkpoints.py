@@ -27,7 +27,7 @@ def describe_state(file: str, state: Mapping[str, Any]) -> str:
     own = state.get("vqcnir")
     lines = [f"{file}: training state, iteration {state['iter']:,}, epoch {state['epoch']}"]
     if own is None:
-        lines.append("  BasicSR's: without random state and place in the epoch, which begins anew on a resume")
+        lines.append("  BasicSR's: without random state and place in the epoch, which begins again on a resume")
     else:
         lines.append(f"  ours, for an exact resume; of {', '.join(own.get('networks', ()))}")
     for optimizer in state["optimizers"]:

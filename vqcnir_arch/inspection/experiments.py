@@ -17,7 +17,7 @@ COUNTED_SIZE = 512  # the papers' size for FLOPs
 
 
 @dataclass
-class Report:
+class OptionReport:
     """What an option file would train."""
 
     name: str
@@ -43,9 +43,9 @@ class Report:
         return sum(sum(counts) for counts in self.parts.values())
 
 
-def inspect_options(file: str) -> Report:
+def inspect_options(file: str) -> OptionReport:
     """Check an option file, build what it names, and count what it would train; all that is wrong is in `findings`."""
-    report = Report(name=Path(file).stem)
+    report = OptionReport(name=Path(file).stem)
     try:
         raw = read_options(file)
     except UserError as error:
@@ -67,7 +67,7 @@ def inspect_options(file: str) -> Report:
     return report
 
 
-def count(report: Report, options: dict[str, Any]) -> None:
+def count(report: OptionReport, options: dict[str, Any]) -> None:
     """Count parameters, GMACs and what a training step holds, with tensors that have no memory behind them."""
     train_set = options["datasets"].get("train") or {}
     crop = train_set.get("gt_size")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vqcnir_arch.archs.parameters import parameter_lines
-from vqcnir_arch.inspection.experiments import COUNTED_SIZE, Report
+from vqcnir_arch.inspection.experiments import COUNTED_SIZE, OptionReport
 
 MEMORY = ("weights", "gradients", "optimiser", "activations", "total")
 
 
-def describe(report: Report) -> str:
+def describe(report: OptionReport) -> str:
     """Return a report as lines of text."""
     lines = [f"{report.name}: {report.network}" if report.network else f"{report.name}: cannot be counted as it is"]
     if report.parts:
@@ -26,7 +26,7 @@ def describe(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table(reports: Sequence[Report]) -> str:
+def table(reports: Sequence[OptionReport]) -> str:
     """Return several reports as a Markdown table; memory in GB."""
     lines = [
         "| experiment | network | parameters | trainable | discriminator | GMAC at crop | GMAC at 512² | "
@@ -52,6 +52,6 @@ def table(reports: Sequence[Report]) -> str:
     return "\n".join(lines)
 
 
-def gigabytes(report: Report, name: str) -> str:
+def gigabytes(report: OptionReport, name: str) -> str:
     """Return one entry of a report's memory in GB."""
     return "-" if report.memory is None else f"{getattr(report.memory, name) / 1e9:.2f}"

@@ -62,7 +62,7 @@ class Accumulation:
 
 
 def spectral_normed(net: nn.Module) -> list[nn.Module]:
-    """Return the layers under spectral norm, which estimates their norm anew in every forward pass in train mode."""
+    """Return the layers under spectral norm, which estimates their norm again in every forward pass in train mode."""
     return [m for m in net.modules() if any(isinstance(h, SpectralNorm) for h in m._forward_pre_hooks.values())]
 
 

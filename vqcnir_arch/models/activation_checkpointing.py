@@ -12,7 +12,7 @@ from vqcnir_arch.archs.network import VQNetwork
 
 def checkpoint_blocks(net: VQNetwork) -> None:
     """Checkpoint the big blocks of a network in place."""
-    for block in net.big_blocks():
+    for block in net.checkpointed_modules():
         block.forward = checkpointed(block.forward)
 
 

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import torch
 
+from vqcnir_arch.atomic_files import reason
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.version import __version__
-from vqcnir_arch.whole_files import reason
 
 RECORD = "images.jsonl"
 """Name of the record, in `results/<name>/`."""
@@ -51,7 +51,7 @@ def begin(options: dict[str, Any], make_folders: Callable[[dict[str, Any]], None
     if before is None:
         return []
     changed = [key for key in settings if settings[key] != before.get(key)]
-    return [f"the images of the earlier test are of other settings ({', '.join(changed)}): all are computed anew"]
+    return [f"the images of the earlier test are of other settings ({', '.join(changed)}): all are computed again"]
 
 
 def settings_of(options: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class KeptResults:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> KeptResults | None:
-        """Return the record of a test that our launchers have begun; None in training and elsewhere."""
+        """Return the record of a test that our launchers have started; None in training and elsewhere."""
         root = options["path"].get("results_root")
         return cls(options) if root and Path(root, RECORD).is_file() else None
 
@@ -132,7 +132,7 @@ class KeptResults:
 def _settings_in(content: bytes) -> dict[str, Any] | None:
     try:
         return json.loads(content.splitlines()[0])["settings"]
-    except (LookupError, ValueError, TypeError):  # none, or torn when it was begun
+    except (LookupError, ValueError, TypeError):  # none, or torn when it was started
         return None
 
 

@@ -69,13 +69,13 @@ def unfit_quantizer_losses(block: Any, train: dict[str, Any]) -> list[str]:
     kind = block.get("type", "NearestCode") if isinstance(block, dict) else None
     if kind not in names(QUANTIZER_REGISTRY):
         return []  # the check of the block itself says so
-    gives = QUANTIZER_REGISTRY.get(kind).gives
+    output_kind = QUANTIZER_REGISTRY.get(kind).output_kind
     found = []
-    if train.get("matching_opt") and gives != "features":
-        other = "token_opt teaches its choice" if gives == "logits" else "alignment_opt pulls its input to them"
+    if train.get("matching_opt") and output_kind != "features":
+        other = "token_opt teaches its choice" if output_kind == "logits" else "alignment_opt pulls its input to them"
         found.append(f"train: matching_opt does not fit {kind}, whose output is codes as they are: {other}")
-    if train.get("token_opt") and gives != "logits":
+    if train.get("token_opt") and output_kind != "logits":
         found.append(f"train: token_opt does not fit {kind}, which has no classifier: only CodePrediction has one")
-    if gives == "logits" and not train.get("token_opt"):
+    if output_kind == "logits" and not train.get("token_opt"):
         found.append(f"train: token_opt is missing: {kind} learns from nothing else, as its choice has no gradient")
     return found

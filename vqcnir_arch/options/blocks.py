@@ -106,7 +106,7 @@ def check_network(findings: list[str], block: Any, where: str) -> dict[str, Any]
         if not isinstance(inner, dict) or inner == {"type": "none"}:
             continue  # what is no mapping has its finding from the network's signature
         place = f"{where}: {part}"
-        if part in target.listed_parts:
+        if part in target.per_level_blocks:
             check_levels(findings, registry, inner, place, decided)
         else:
             checked[part] = check_block(findings, registry, inner, place, decided, more)

@@ -49,7 +49,7 @@ class SchemaMaker:
     def __init__(self) -> None:
         self.definitions: Schema = {}
 
-    def whole_file(self) -> Schema:
+    def atomic_write(self) -> Schema:
         """Return the schema of an option file."""
         for part, (registry, decided, more) in PARTS.items():
             self.block(part, {name: self.call(lookup(registry, name), decided, more) for name in known(registry)})
@@ -113,7 +113,9 @@ class SchemaMaker:
         target = lookup(ARCH_REGISTRY, name)
         schema = self.call(target)
         if inspect.isclass(target) and issubclass(target, VQNetwork):
-            inside = {part: part for part in PARTS if part in schema["properties"] and part not in target.listed_parts}
+            inside = {
+                part: part for part in PARTS if part in schema["properties"] and part not in target.per_level_blocks
+            }
             refer(schema["properties"], inside)
         return schema
 
@@ -167,7 +169,7 @@ def without_titles(schema: Any) -> Any:
 
 def json_schema() -> str:
     """Return the schema as text."""
-    return json.dumps(SchemaMaker().whole_file(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(SchemaMaker().atomic_write(), indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def preflight(options: dict[str, Any], is_train: bool, root: Path) -> dict[str, 
 
 
 class Trial:
-    """One attempt to check and build everything; it goes on behind each finding, but builds no block that has one.
+    """One attempt to check and build everything; it continues after each finding, but builds no block that has one.
 
     Attributes:
         options: as `check_options` gives them, without the values that do not fit.

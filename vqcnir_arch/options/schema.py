@@ -27,7 +27,7 @@ class PathSection(Section):
     strict_load_d: bool = Field(True, description="the same for network_d")
     param_key_g: str | None = Field("params", description="wrapper in the file: params or params_ema")
     param_key_d: str | None = Field("params", description="the same for network_d")
-    resume_state: str | None = Field(None, description="training state (.state) to go on from")
+    resume_state: str | None = Field(None, description="training state (.state) to resume from")
 
 
 class TrainSection(Section):

@@ -14,12 +14,12 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from vqcnir_arch.atomic_files import atomic_write, make_folder
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.report import charts
 from vqcnir_arch.report.experiments import Experiment, differing_options
 from vqcnir_arch.report.results import Results, lower_is_better
 from vqcnir_arch.version import __version__
-from vqcnir_arch.whole_files import make_folder, whole_file
 
 ASSETS = files("vqcnir_arch.report") / "assets"
 LIMIT = 64 * 2**20
@@ -117,4 +117,4 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     with ExitStack() as stack:
         for path, content in contents.items():
             make_folder(path.parent)
-            stack.enter_context(whole_file(path)).write(content)
+            stack.enter_context(atomic_write(path)).write(content)

@@ -12,16 +12,16 @@ from tqdm import tqdm
 from vqcnir_arch.archs.loading import load_restorer
 from vqcnir_arch.archs.padding import PADDING_RULES
 from vqcnir_arch.arguments import positive, share
+from vqcnir_arch.atomic_files import make_folder, remove_leftovers
 from vqcnir_arch.devices import PRECISIONS, choose_device
 from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.restoration.faces import FaceRestorer, set_fidelity
 from vqcnir_arch.restoration.inputs import find_tasks
 from vqcnir_arch.restoration.photo import FORMATS
 from vqcnir_arch.restoration.results import maker_line
-from vqcnir_arch.restoration.run import Run
+from vqcnir_arch.restoration.run import RestorationRun
 from vqcnir_arch.restoration.strips.network import check_supported
 from vqcnir_arch.tensor_files import PUBLISHED_WEIGHTS, checkpoint_file
-from vqcnir_arch.whole_files import make_folder, remove_leftovers
 
 MOST_FAILURES = 100
 """The exit status is the number of files that failed, up to this."""
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         make_folder(out)
     remove_leftovers(*{task.target.parent for task in tasks})
     waiting = [task for task in tasks if not (known.skip_existing and task.target.exists())]
-    run = Run(net, known, faces, maker_line(net, checkpoint_file(known.weights), known.strength))
+    run = RestorationRun(net, known, faces, maker_line(net, checkpoint_file(known.weights), known.strength))
     with tqdm(total=len(waiting), unit="file", disable=known.quiet) as run.bar:
         run.restore_all(waiting)
     done = len(waiting) - len(run.failed)

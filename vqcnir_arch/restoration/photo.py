@@ -13,8 +13,8 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image, TiffImagePlugin
 
+from vqcnir_arch.atomic_files import atomic_write, reason
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.whole_files import reason, whole_file
 
 FORMATS = {
     ".png": "PNG",
@@ -198,7 +198,7 @@ def write_photo(path: Path, photo: Photo) -> None:
     except (OSError, ValueError, cv2.error) as error:
         size = f"{pixels.shape[1]} x {pixels.shape[0]}"
         raise UserError(f"'{path}' cannot be written as {file_format} ({size}): {reason(error)}") from error
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(content)
 
 

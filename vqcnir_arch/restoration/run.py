@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.atomic_files import make_folder
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.memory import keep_no_more
 from vqcnir_arch.restoration.attention_time import announcement
@@ -24,11 +25,10 @@ from vqcnir_arch.restoration.results import as_result
 from vqcnir_arch.restoration.strips.network import parts, strip_support
 from vqcnir_arch.restoration.tiling import GB, Way, is_out_of_memory, restore_within, way
 from vqcnir_arch.restoration.video import restore_video
-from vqcnir_arch.whole_files import make_folder
 
 
-class Run:
-    """Restores files; one that fails is said and counted, the others go on.
+class RestorationRun:
+    """Restores files; one that fails is said and counted, the others continue.
 
     Args:
         net: the network, in eval mode.
@@ -57,7 +57,7 @@ class Run:
 
     @contextmanager
     def counted(self, task: Task) -> Iterator[None]:
-        """Say and count what the user can mend, and go on."""
+        """Say and count what the user can fix, and continue."""
         try:
             yield
         except UserError as error:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.whole_files import whole_file
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 COMMENT = "comment"
@@ -43,7 +43,7 @@ def restore_video(
         raise UserError("videos need PyAV: pip install 'vqcnir[video]'") from error
     frames = 0
     try:
-        with av.open(str(source)) as reader, whole_file(target) as file:
+        with av.open(str(source)) as reader, atomic_write(target) as file:
             if not reader.streams.video:
                 raise UserError(f"video '{source}' has no picture")
             pictures, sound = reader.streams.video[0], next(iter(reader.streams.audio), None)

@@ -14,7 +14,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.serving.offered import Networks, find_checkpoints
 from vqcnir_arch.serving.page import build_page, gradio, launch
-from vqcnir_arch.serving.work import Limits, Workshop
+from vqcnir_arch.serving.work import Limits, RestorationService
 from vqcnir_arch.signals import handled
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
         gr = gradio(Path(folder) / "gradio")
         device = choose_device(known.device)
         paths = find_checkpoints(known.checkpoints)
-        page = build_page(gr, list(paths), Workshop(Networks(paths, device), limits, Path(folder)))
+        page = build_page(gr, list(paths), RestorationService(Networks(paths, device), limits, Path(folder)))
         address = launch(gr, page, known.host, known.port, known.max_megabytes, known.waiting)
         print(f"{len(paths)} checkpoint{'s' * (len(paths) > 1)} on {device} at {address} (Ctrl+C ends it)", flush=True)
         wait_for_signal()

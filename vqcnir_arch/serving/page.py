@@ -11,7 +11,7 @@ from typing import Any
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.serving.example import example_photo
-from vqcnir_arch.serving.work import Limits, Workshop
+from vqcnir_arch.serving.work import Limits, RestorationService
 
 FETCHES = re.compile(r"/(file|proxy)=\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """Requests that have Gradio fetch from another host."""
@@ -56,7 +56,7 @@ def error_box(error: UserError) -> str:
     return f'<div role="alert" style="{colours}; {frame}"><b>Error:</b> {escape(str(error))}</div>'
 
 
-def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
+def build_page(gr: Any, names: Sequence[str], service: RestorationService) -> Any:
     """Build the page: a photograph and a checkpoint in, slider, line and download out; `gr` is `gradio(...)`."""
     bar = gr.Progress()  # as a default it is what Gradio hands over
 
@@ -67,7 +67,7 @@ def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
 
     def show(upload: str | None) -> tuple[Any, ...]:
         try:
-            value = None if upload is None else workshop.look(Path(upload))
+            value = None if upload is None else service.look(Path(upload))
         except UserError as error:
             return before(gr.Image(value=None, visible=True), error_box(error))
         return before(gr.Image(value=value, visible=True))
@@ -76,9 +76,7 @@ def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
         try:
             if upload is None:
                 raise UserError("choose a photo first")
-            restored = workshop.restore(
-                Path(upload), checkpoint, strength, lambda done, said: progress(done, desc=said)
-            )
+            restored = service.restore(Path(upload), checkpoint, strength, lambda done, said: progress(done, desc=said))
         except UserError as error:
             return before(gr.Image(visible=True), error_box(error))
         pair = gr.ImageSlider(value=(restored.before, restored.after), visible=True)
@@ -86,7 +84,7 @@ def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
         return gr.Image(visible=False), pair, gr.Slider(interactive=True), download, escape(restored.said)
 
     with gr.Blocks(title="vqcnir", analytics_enabled=False, delete_cache=(60, KEPT)) as page:
-        gr.Markdown(f"# Restore a dark, blurred photo\n{limits_line(workshop.limits)}")
+        gr.Markdown(f"# Restore a dark, blurred photo\n{limits_line(service.limits)}")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
                 photo = gr.File(label="Photo", file_types=["image"], height=160)
@@ -106,7 +104,7 @@ def build_page(gr: Any, names: Sequence[str], workshop: Workshop) -> Any:
                 )  # fmt: skip
         outputs = [picture, slider, strength, download, status]
         private = {"api_visibility": "private"}
-        example.click(lambda: str(example_photo(workshop.folder)), None, photo, **private)
+        example.click(lambda: str(example_photo(service.folder)), None, photo, **private)
         restoring = gr.on(
             [button.click, strength.release], restore, [photo, checkpoint, strength], outputs, concurrency_limit=1,
             show_progress_on=[picture, slider], trigger_mode="always_last", **private,

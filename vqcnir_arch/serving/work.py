@@ -64,7 +64,7 @@ class Pass(NamedTuple):
     said: str
 
 
-class Workshop:
+class RestorationService:
     """Restores uploaded photographs, one at a time.
 
     Args:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vqcnir_arch import convert
 from vqcnir_arch.arguments import not_negative, positive
+from vqcnir_arch.atomic_files import make_folder
 from vqcnir_arch.cli import exit_with_one_line
 from vqcnir_arch.data.commands import synth
 from vqcnir_arch.data.files import existing_folder
@@ -17,7 +18,6 @@ from vqcnir_arch.demo.stages import option_folder, run_stage
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.losses.vgg import find_weights
 from vqcnir_arch.small.frames import write_frames, write_thumbnails
-from vqcnir_arch.whole_files import make_folder
 
 NIGHT = ["--exposure", "0.02", "0.3"]
 DAY = [
@@ -28,7 +28,7 @@ DAY = [
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make frames and pairs of photographs, train the prior, then VQCNIR in two parts; begun work is gone on with.
+    """Make frames and pairs of photographs, train the prior, then VQCNIR in two parts; started work is continued.
 
     Raises:
         UserError: no usable photograph, VGG16's weights are missing, or a stage failed.

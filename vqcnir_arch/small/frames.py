@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from vqcnir_arch.atomic_files import atomic_write, make_folder
 from vqcnir_arch.data.files import decode_image, encode_png, find_images, read_bytes
 from vqcnir_arch.data.night_blur.darkening import lightness
 from vqcnir_arch.data.storage import find_photos
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.whole_files import make_folder, whole_file
 
 DARKEST = 0.30
 """Mean lightness L / 100 below which a photograph is no truth for a night photo."""
@@ -61,11 +61,11 @@ def write_frames(folders: Sequence[Path], out: Path, frames: int, seed: int, lef
         taken[name] = {"sha256": hashlib.sha256(content).hexdigest(), "lightness": round(level, 3)}
         rng = np.random.default_rng([seed, *name.encode()])
         for number in range(frames):
-            with whole_file(out / f"frames/{name.replace('/', '_')}_{number:02d}.png") as file:
+            with atomic_write(out / f"frames/{name.replace('/', '_')}_{number:02d}.png") as file:
                 file.write(encode_png(draw_frame(image, rng)))
     if not taken:
         raise UserError(f"no photograph of {len(paths)} is bright enough (L of {100 * DARKEST:.0f}) and large enough")
-    with whole_file(out / "photographs.json") as file:
+    with atomic_write(out / "photographs.json") as file:
         file.write(json.dumps(taken, indent=1).encode())
     return len(taken)
 
@@ -81,7 +81,7 @@ def write_thumbnails(pairs: Path, out: Path) -> None:
             image = cv2.cvtColor(decode_image(read_bytes(path), path), cv2.COLOR_BGR2RGB)
             target = out / "train" / side / f"{name}.png"
             make_folder(target.parent)
-            with whole_file(target) as file:
+            with atomic_write(target) as file:
                 file.write(encode_png(cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)))
 
 

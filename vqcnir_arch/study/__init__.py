@@ -27,7 +27,7 @@ VARIANTS = rows_of("study")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the study, or go on with it where it was interrupted."""
+    """Run the study, or continue with it where it was interrupted."""
     parser = argparse.ArgumentParser(prog="vqcnir study", description=main.__doc__)
     parser.add_argument(
         "--out", default="study_out", help="new folder, or that of an earlier call (default: study_out)"
@@ -116,7 +116,7 @@ def write_pairs(folder: Path) -> None:
 
 
 def measure_costs(out: Path, runs: Sequence[Any], iterations: int) -> dict[str, dict[str, float]]:
-    """Measure what a step of each variant costs; `cost.json` keeps it, and is made anew when a variant is missing."""
+    """Measure what a step of each variant costs; `cost.json` keeps it, and is made again when a variant is missing."""
     from vqcnir_arch.study import cost
 
     path = out / "cost.json"

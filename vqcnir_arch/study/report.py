@@ -15,7 +15,7 @@ import torch
 
 from vqcnir_arch.demo.baselines import apply_gamma, fit_gamma, read, score
 from vqcnir_arch.study.rows import BASE, ROWS
-from vqcnir_arch.study.runs import Run, result_path
+from vqcnir_arch.study.runs import StudyRun, result_path
 
 METRICS = ("psnr", "ssim")
 CONFIDENCE = 0.95
@@ -23,7 +23,7 @@ COSTS = ("step_seconds", "memory_mb", "parameters", "trainable")
 Study = dict[str, Any]
 
 
-def collect(out: Path, runs: Sequence[Run], costs: dict[str, dict[str, float]], iterations: int) -> Study:
+def collect(out: Path, runs: Sequence[StudyRun], costs: dict[str, dict[str, float]], iterations: int) -> Study:
     """Gather the results of all runs.
 
     Returns:
@@ -36,10 +36,10 @@ def collect(out: Path, runs: Sequence[Run], costs: dict[str, dict[str, float]], 
     for name in dict.fromkeys(run.variant for run in runs):
         row: Study = {"name": name, "group": ROWS[name].group, "what": ROWS[name].what}
         for metric in METRICS:
-            values, base = ([results[Run(v, seed)][metric] for seed in seeds] for v in (name, BASE))
+            values, base = ([results[StudyRun(v, seed)][metric] for seed in seeds] for v in (name, BASE))
             row[metric] = {"seeds": values, "mean": mean(values), "sd": stdev(values) if len(seeds) > 1 else None}
             row[metric]["difference"] = None if name == BASE else paired(values, base)
-        row["run_seconds"] = mean(results[Run(name, seed)]["seconds"] for seed in seeds)
+        row["run_seconds"] = mean(results[StudyRun(name, seed)]["seconds"] for seed in seeds)
         rows.append({**row, **costs.get(name, {})})
     return {
         "iterations": iterations,

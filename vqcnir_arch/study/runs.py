@@ -34,7 +34,7 @@ SIZES = {
 TAIL = 3
 
 
-class Run(NamedTuple):
+class StudyRun(NamedTuple):
     """One process: stage I of a seed, or a variant of a seed."""
 
     variant: str | None
@@ -76,18 +76,18 @@ class Run(NamedTuple):
         return made
 
 
-def plan(variants: Sequence[str], seeds: Sequence[int]) -> tuple[list[Run], list[Run]]:
+def plan(variants: Sequence[str], seeds: Sequence[int]) -> tuple[list[StudyRun], list[StudyRun]]:
     """Return the runs of stage I and those of the variants, seed by seed; the base is always among them."""
     chosen = [name for name in rows_of("study") if name in variants or name == BASE]
-    return [Run(None, seed) for seed in seeds], [Run(name, seed) for seed in seeds for name in chosen]
+    return [StudyRun(None, seed) for seed in seeds], [StudyRun(name, seed) for seed in seeds for name in chosen]
 
 
-def result_path(out: Path, run: Run) -> Path:
+def result_path(out: Path, run: StudyRun) -> Path:
     """Where a finished run's result stands."""
     return out / "runs" / f"{run.name}.json"
 
 
-def write_options(out: Path, runs: Sequence[Run], iterations: int) -> None:
+def write_options(out: Path, runs: Sequence[StudyRun], iterations: int) -> None:
     """Write the option files; a finished run must have been made with the same ones.
 
     Raises:
@@ -104,12 +104,12 @@ def write_options(out: Path, runs: Sequence[Run], iterations: int) -> None:
         option_path(out, run).write_text(text, encoding="utf-8")
 
 
-def option_path(out: Path, run: Run) -> Path:
+def option_path(out: Path, run: StudyRun) -> Path:
     """Where a run's option file stands."""
     return out / "options" / f"{run.name}.yml"
 
 
-def run_all(out: Path, runs: Sequence[Run], jobs: int, lock: IO[str], title: str) -> None:
+def run_all(out: Path, runs: Sequence[StudyRun], jobs: int, lock: IO[str], title: str) -> None:
     """Run what has no result yet, `jobs` processes of one thread each at once.
 
     An interrupted run goes on from its newest checkpoint. When this ends early, the processes are asked to save and
@@ -119,7 +119,7 @@ def run_all(out: Path, runs: Sequence[Run], jobs: int, lock: IO[str], title: str
         UserError: a run failed; the message has its last lines and names its log.
     """
     waiting = [run for run in runs if not result_path(out, run).exists()]
-    running: dict[subprocess.Popen, tuple[Run, float]] = {}
+    running: dict[subprocess.Popen, tuple[StudyRun, float]] = {}
     with tqdm(total=len(runs), initial=len(runs) - len(waiting), desc=title, unit="run") as bar:
         try:
             while waiting or running:
@@ -139,7 +139,7 @@ def run_all(out: Path, runs: Sequence[Run], jobs: int, lock: IO[str], title: str
                 process.wait()
 
 
-def start(out: Path, run: Run, lock: IO[str]) -> subprocess.Popen:
+def start(out: Path, run: StudyRun, lock: IO[str]) -> subprocess.Popen:
     """Begin a run; what it prints goes to `<out>/logs/<run>.log`."""
     (out / "logs").mkdir(exist_ok=True)
     pipeline = "train" if run.trains else "test"
@@ -158,7 +158,7 @@ def start(out: Path, run: Run, lock: IO[str]) -> subprocess.Popen:
         )
 
 
-def finish(out: Path, run: Run, status: int, seconds: float) -> None:
+def finish(out: Path, run: StudyRun, status: int, seconds: float) -> None:
     """Write the result of a run that has ended, and remove what only a resume would need."""
     log = out / "logs" / f"{run.name}.log"
     if status:

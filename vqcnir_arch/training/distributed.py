@@ -18,7 +18,7 @@ TIMEOUT = datetime.timedelta(hours=1)  # the others wait while the first saves, 
 T = TypeVar("T")
 
 
-def speaks() -> bool:
+def reports_errors() -> bool:
     """Tell whether this process reports its error: before the processes have met, all have the same one."""
     return is_first() or dist.is_initialized()
 

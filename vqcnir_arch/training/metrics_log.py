@@ -20,8 +20,8 @@ from typing import Any
 
 from basicsr.utils import MessageLogger
 
+from vqcnir_arch.atomic_files import atomic_write, reason
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.whole_files import reason, whole_file
 
 NAME = "metrics.jsonl"
 REQUIRED = {
@@ -77,7 +77,7 @@ class MetricsLog:
             or (line["iter"] == last and (line["kind"] == "training" or validated.get(line["dataset"]) == last))
         ]
         if self.path.exists():  # also without a line to drop: the last one may be cut off
-            with whole_file(self.path) as file:
+            with atomic_write(self.path) as file:
                 file.writelines((json.dumps(_plain(line)) + "\n").encode() for line in kept)
 
 

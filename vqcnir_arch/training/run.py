@@ -9,21 +9,21 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from vqcnir_arch.signals import StopRequest
 from vqcnir_arch.training.metrics_log import MetricsLog
-from vqcnir_arch.training.order import ResumableSampler
-from vqcnir_arch.training.stop import StopRequest
+from vqcnir_arch.training.sampling import ResumableSampler
 
 
 class TrainingRun:
-    """Shared by the mended pipeline, which fills it in, and the model, which reads it.
+    """Shared by the fixed pipeline, which fills it in, and the model, which reads it.
 
     Attributes:
         stop: whether a signal has asked for the end.
         notes: lines for the log that came up before there was a log.
-        iteration, epoch, position: the last iteration that was begun, its epoch, and how many of the epoch's samples
+        iteration, epoch, position: the last iteration that was started, its epoch, and how many of the epoch's samples
             were taken with it, over all processes.
         saved_iteration: iteration of the newest checkpoint.
-        begun: whether an iteration has been begun.
+        started: whether an iteration has been started.
         metrics: the run's `metrics.jsonl`, None in all processes but the first.
     """
 
@@ -32,7 +32,7 @@ class TrainingRun:
         self.notes: list[str] = []
         self.iteration = self.epoch = self.position = 0
         self.saved_iteration = 0
-        self.begun = False
+        self.started = False
         self.sampler: ResumableSampler | None = None
         self.val_loaders: list[DataLoader] = []
         self.tb_logger: Any = None
@@ -48,7 +48,7 @@ class TrainingRun:
         self.batch_size = loader.batch_size * sampler.num_replicas
 
     def resume(self, state: dict[str, Any], seed: int) -> None:
-        """Go on behind a training state; one without a position (BasicSR's own) begins its epoch anew."""
+        """Continue after a training state; one without a position (BasicSR's own) begins its epoch again."""
         own = state.get("vqcnir", {})
         self.iteration = self.saved_iteration = state["iter"]
         self.epoch = state["epoch"]
@@ -62,10 +62,10 @@ class TrainingRun:
         self.position += self.batch_size
         self.iteration = iteration
         self._images += self.batch_size
-        if not self.begun:
+        if not self.started:
             self._images = 0  # the first iteration is no measure of speed
             self._since = time.perf_counter()
-        self.begun = True
+        self.started = True
 
     def images_per_second(self) -> float:
         """Return the speed of training since this was last asked, without `paused` times."""

@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader
 
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.registry import optimizers
+from vqcnir_arch.signals import Stopped
 from vqcnir_arch.training.distributed import from_first
 from vqcnir_arch.training.random_state import preserved_random_state, set_random_state
 from vqcnir_arch.training.run import TrainingRun
 from vqcnir_arch.training.safe_saving import SafeSaving
 from vqcnir_arch.training.step_guard import MAX_SKIPPED_STEPS, StepGuard
-from vqcnir_arch.training.stop import Stopped
 
 
 class SafeTraining(SafeSaving):
@@ -82,7 +82,7 @@ class SafeTraining(SafeSaving):
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """The first thing that BasicSR's loop calls in an iteration: the one before it is complete."""
         if self.run is not None:
-            if not self.run.begun:
+            if not self.run.started:
                 self._begin()
             self.stop_if_asked()
             self.run.advance(current_iter)
@@ -152,7 +152,7 @@ class SafeTraining(SafeSaving):
         self.validated = getattr(self, "validated", {})
         if self.validated.get(name) == iteration:
             return
-        if self.run.begun:
+        if self.run.started:
             self.stop_if_asked()
         try:
             with self.run.paused(), preserved_random_state():
@@ -191,7 +191,7 @@ class SafeTraining(SafeSaving):
 
     def test(self) -> None:
         """Restore the batch with the bare network: DDP would wait for the other processes to broadcast buffers."""
-        if self.run is not None and self.is_train and self.run.begun and not self.opt["dist"]:
+        if self.run is not None and self.is_train and self.run.started and not self.opt["dist"]:
             self.stop_if_asked(save=False)
         wrapped = getattr(self, "net_g", None)
         if wrapped is not None:
@@ -214,7 +214,7 @@ class SafeForeignTraining(SafeTraining):
                 return type(optimizer).step(optimizer, *arguments, **keywords)
             return None
 
-        optimizer.step = MethodType(guarded_step, optimizer)  # a method: torch's schedulers bind it anew
+        optimizer.step = MethodType(guarded_step, optimizer)  # a method: torch's schedulers bind it again
         return optimizer
 
     def dist_validation(self, dataloader: DataLoader, current_iter: int | str, tb_logger: Any, save_img: bool) -> None:

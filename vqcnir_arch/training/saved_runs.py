@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
+from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.tensor_files import load_file, read_training_state
-from vqcnir_arch.whole_files import whole_file
 
 
 def write_whole(path: Path, content: Any) -> None:
-    """`torch.save` of a file that is whole or not there; same errors as `whole_file`."""
-    with whole_file(path) as file:
+    """`torch.save` of a file that is whole or not there; same errors as `atomic_write`."""
+    with atomic_write(path) as file:
         torch.save(content, file)
 
 

@@ -13,8 +13,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.signals import StopRequest
 from vqcnir_arch.training.distributed import largest
-from vqcnir_arch.training.stop import StopRequest
 
 MAX_SKIPPED_STEPS = 20
 

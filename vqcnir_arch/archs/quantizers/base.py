@@ -58,7 +58,7 @@ class Quantizer(nn.Module):
         code_dim: length d of a code.
     """
 
-    gives: ClassVar[Literal["codes", "features", "logits"]] = "features"
+    output_kind: ClassVar[Literal["codes", "features", "logits"]] = "features"
     """What comes out, and so which losses fit: codes chosen by distance, features, or codes chosen by a classifier."""
     matching_target: ClassVar[Literal["quantized", "hq_feature"]] = "quantized"
     """What feature matching compares the output with, unless the loss says otherwise."""

@@ -33,7 +33,7 @@ class CodePrediction(Quantizer):
         tokens: positions of the feature map, for `CodeFormer` alone; the face networks know theirs.
     """
 
-    gives = "logits"
+    output_kind = "logits"
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from vqcnir_arch.errors import UserError
 
 
 class Attention(nn.MultiheadAttention):
-    """torch's, whose own way to draw its weights anew has another name than that of every other layer."""
+    """torch's, whose own way to draw its weights again has another name than that of every other layer."""
 
     def reset_parameters(self) -> None:
         """Draw the weights as torch does."""

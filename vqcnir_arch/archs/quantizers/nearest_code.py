@@ -37,7 +37,7 @@ def nearest_codes(features: Tensor, quantizer: Quantizer) -> Codes:
 class NearestCode(Quantizer):
     """Replace each feature by its nearest code; gradients pass straight through. VQCNIR eq. 1."""
 
-    gives = "codes"
+    output_kind = "codes"
 
     def forward(self, features: Tensor) -> Codes:
         return nearest_codes(features, self)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from vqcnir_arch.arguments import positive, sides
 from vqcnir_arch.data.catalogue import DATA_SETS
-from vqcnir_arch.data.checking import Report, check_data_set
+from vqcnir_arch.data.checking import CheckReport, check_data_set
 from vqcnir_arch.errors import UserError
 
 WRONG_STATUS = 1
 
 
-def text(report: Report) -> str:
+def text(report: CheckReport) -> str:
     """Return the report as a user reads it."""
     lines = [f"{report.data_set} in {report.folder} (from: {report.source})", ""]
     table = [("part", "folder", "images", "published", "sizes")]

@@ -66,7 +66,7 @@ def argument_parser(recipe: Recipe | None) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("sharp_dir", metavar="SHARP_DIR", help="folder of sharp photographs, nested to any depth")
-    parser.add_argument("out_dir", metavar="OUT_DIR", help="folder for the pairs; one that was begun is gone on with")
+    parser.add_argument("out_dir", metavar="OUT_DIR", help="folder for the pairs; one that was started is continued")
     parser.add_argument("--recipe", metavar="NAME", help="how a photograph becomes a pair")
     parser.add_argument("--seed", type=not_negative, default=0, help="decides every draw (default: 0)")
     parser.add_argument("--pairs-per-image", type=not_negative, default=1, help="pairs of each photograph (default: 1)")
@@ -105,7 +105,7 @@ def make(plan: Plan, photographs: Mapping[str, Path], out: Path, pairs_per_image
     """Make all pairs of photographs, by name as from `find_images`, that are not there yet.
 
     Raises:
-        UserError: the output was begun otherwise, or it cannot be written.
+        UserError: the output was started otherwise, or it cannot be written.
     """
     if pairs_per_image != 1 and "{pair" not in find_recipe(plan.recipe).layout:
         raise UserError(f"--pairs-per-image {pairs_per_image}: recipe {plan.recipe} makes one pair of each photograph")

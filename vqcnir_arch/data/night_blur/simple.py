@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.data.files import encode_png
 from vqcnir_arch.data.night_blur.darkening import darken, lightness
 from vqcnir_arch.data.night_blur.lights import encode, lamps, unclipped_light
 from vqcnir_arch.data.night_blur.motion import blur, motion_kernel
 from vqcnir_arch.data.night_blur.sensor import log_uniform, read_noise, sensor_noise, to_uint8
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.whole_files import write_file
 
 REFERENCE_WIDTH = 1120  # LOL-Blur's, in pixels
 LAYOUT = ("low_blur_noise", "low_blur", "high_sharp_scaled", "high_sharp_original")

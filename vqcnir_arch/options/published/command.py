@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.options.check import find_problems
 from vqcnir_arch.options.published import daefr
@@ -15,7 +16,6 @@ from vqcnir_arch.options.published.rules import Source, Stage, shown
 from vqcnir_arch.options.published.write import option_text, report
 from vqcnir_arch.options.read import load_file, option_file
 from vqcnir_arch.registry import MODEL_REGISTRY, names
-from vqcnir_arch.whole_files import write_file
 
 OPTION_ENDINGS = (".yml", ".yaml")
 

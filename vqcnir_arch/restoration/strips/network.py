@@ -58,7 +58,7 @@ class StripResult(NamedTuple):
 
 def parts(net: VQNetwork) -> int:
     """Return how often `restore_in_strips` reports progress."""
-    return len(net.big_blocks())
+    return len(net.checkpointed_modules())
 
 
 @torch.inference_mode()
@@ -152,8 +152,8 @@ def on_maps(net: nn.Module, codes: ChosenCodes, progress: Callable[[], object]) 
             store_parts(output)
         progress()
 
-    hooks = [block.register_forward_pre_hook(store_inputs) for block in net.big_blocks()]
-    hooks += [block.register_forward_hook(store_output) for block in net.big_blocks()]
+    hooks = [block.register_forward_pre_hook(store_inputs) for block in net.checkpointed_modules()]
+    hooks += [block.register_forward_hook(store_output) for block in net.checkpointed_modules()]
     try:
         for module in net.modules():
             if isinstance(module, NearestCode):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vqcnir_arch.archs.cpu import moments
+from vqcnir_arch.atomic_files import reason
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.whole_files import reason
 
 BYTES = 4  # float32
 PORTION = 64 * 2**20

@@ -14,7 +14,7 @@ TEMPORARY = ".{}.saving"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing so that at any moment either the old one or the new one is there, also after a power cut.
 
     Raises:
@@ -36,9 +36,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, and its folders, so that it is whole or not there; errors as of `whole_file`."""
+    """Write a file, and its folders, so that it is whole or not there; errors as of `atomic_write`."""
     make_folder(path.parent)
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(content)
 
 
