@@ -6,7 +6,7 @@ A network can be analysed if it is an `nn.Module` that
 * calls each of its `Quantizer` modules exactly once per forward pass, whatever it does around them.
 
 So several codebooks (AdaCode) or a classifier (CodeFormer) need no code here. What a host may add is one function in
-`fusion_off.py` (which of its parts are the feature fusion), and an `AnalysisPart` of its own (as AdaCode's weight maps).
+`fusion_off.py` (which of its parts are the feature fusion), and an `AnalysisPart` (as AdaCode's weight maps).
 """
 
 from __future__ import annotations

@@ -21,6 +21,9 @@ class GAN:
         start: last iteration without it, `gan_start_iter`.
         largest_weight: of the adaptive weight, `adaptive_gan_weight`; None: the loss has its own weight alone.
         precision, accumulation: of the training.
+
+    Attributes:
+        weight: the last adaptive weight; None while there was none.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class GAN:
         self.net_d = net_d
         self.start = start
         self.largest_weight = largest_weight
+        self.weight: Tensor | None = None
         self.precision = precision
         self.accumulation = accumulation
 
@@ -51,7 +55,8 @@ class GAN:
         loss = self.loss(judge(output).float(), True, is_disc=False)
         if self.largest_weight:
             unweighted = loss / self.loss.loss_weight
-            loss = loss * gradient_ratio(sum(others), unweighted, net.adaptive_layer().weight, self.largest_weight)
+            self.weight = gradient_ratio(sum(others), unweighted, net.adaptive_layer().weight, self.largest_weight)
+            loss = loss * self.weight
         return loss
 
     def discriminator_losses(self, real: Tensor, restored: Tensor) -> dict[str, Tensor]:

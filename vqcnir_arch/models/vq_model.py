@@ -284,8 +284,10 @@ class VQModel(SafeTraining, SRModel):
         return output
 
     def get_current_log(self) -> dict[str, float]:
-        """What `SafeTraining` logs, and codebook usage and perplexity since the last time the log was asked for."""
+        """What `SafeTraining` logs, the GAN's adaptive weight, and the codes' usage and perplexity since the last time."""
         log = dict(super().get_current_log())
+        if self.gan is not None and self.gan.weight is not None:
+            log["gan_weight"] = float(self.gan.weight)
         for codebook, usage in self.code_usage.items():
             ending = f"_{codebook}" if len(self.code_usage) > 1 else ""
             log |= {name + ending: value for name, value in usage.read().items()}

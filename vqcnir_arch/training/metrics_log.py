@@ -18,10 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from basicsr.utils import MessageLogger
+from basicsr.utils import MessageLogger, get_root_logger
 
 from vqcnir_arch.atomic_files import atomic_write, reason
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.training.watchdog import Watchdog
 
 NAME = "metrics.jsonl"
 REQUIRED = {
@@ -82,16 +83,19 @@ class MetricsLog:
 
 
 class RecordingLogger(MessageLogger):
-    """BasicSR's, which also writes each line to the run's `metrics.jsonl`."""
+    """BasicSR's, which also writes each line to the run's `metrics.jsonl`, and warns of what looks collapsed."""
 
     def __init__(self, metrics: MetricsLog | None, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.metrics = metrics
+        self.watchdog = Watchdog()
 
     def __call__(self, log_vars: dict[str, Any]) -> None:
         if self.metrics is not None:
             self.metrics.append({"kind": "training", **log_vars})
         super().__call__(log_vars)
+        for warning in self.watchdog.look(log_vars):
+            get_root_logger().warning(warning)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
