@@ -41,7 +41,7 @@ def test_named_files_exist(page):
 
 
 def test_slow_files_exist():
-    assert {file.stem for file in (ROOT / "tests").glob("test_*.py")} >= SLOW_FILES
+    assert {file.stem for file in (ROOT / "tests").rglob("test_*.py")} >= SLOW_FILES
 
 
 def test_citation_is_of_this_version():

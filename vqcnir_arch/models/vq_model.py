@@ -284,7 +284,7 @@ class VQModel(SafeTraining, SRModel):
         return output
 
     def get_current_log(self) -> dict[str, float]:
-        """What `SafeTraining` logs, the GAN's adaptive weight, and the codes' usage and perplexity since the last time."""
+        """What `SafeTraining` logs, the GAN's adaptive weight, and how the codes were used since the last call."""
         log = dict(super().get_current_log())
         if self.gan is not None and self.gan.weight is not None:
             log["gan_weight"] = float(self.gan.weight)
