@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from option_file import OptionFile, inline
+from option_file import OptionFile
 from printed_rows import all_numbers, places, printed
 
 from vqcnir_arch.study.rows import Block, Row, resized, rows_of
@@ -66,6 +66,11 @@ CATEGORIES = {
     "portraits": 256,
 }
 """AdaCode's kinds of images and their codes."""
+
+
+GAN = ("gan_opt", "adaptive_gan_weight", "gan_start_iter", "optim_d")
+WITH_GAN = ("retrain", "sinca")
+"""Rows of CodeFormer's stage III that also have a file with its GAN."""
 
 
 @cache
@@ -144,8 +149,8 @@ def base_of(base: str) -> OptionFile:
     return at_x2(f"{folder}/train_{folder}_x4.yml") if base.endswith("_x2") else read(f"{folder}/train_{base}.yml")
 
 
-def host_row(base: str, name: str, row: Row) -> OptionFile:
-    """Return a host's training with one row's blocks, at SinCA's budget."""
+def host_row(base: str, name: str, row: Row, with_gan: bool = False) -> OptionFile:
+    """Return a host's training with one row's blocks, at SinCA's budget; faces with the host's GAN if so said."""
     training, file = TRAININGS[base], base_of(base)
     file["name"] += f"_{name}"
     file["datasets.train.batch_size_per_gpu"] = training.batch
@@ -157,11 +162,16 @@ def host_row(base: str, name: str, row: Row) -> OptionFile:
     change(file, resized(row.network, training.sizes), losses)
     found = printed(row, training.host, base[-2:] if training.kind == "sr" else "")
     what = (places(found) or f"{training.host}, {row.what} ({row.source})") + training.where
+    if with_gan:
+        file["name"] += "_gan"
+        what = f"{training.host}, {row.what}{training.where}, with CodeFormer's GAN (ours: reproduces no table row)"
     budget = f"batch {training.batch}, " + (
         f"{training.iterations // 1000}k iterations" if training.iterations else "the host's iterations"
     )
-    words = super_resolution(file, losses, budget) if training.kind == "sr" else faces(file, name, losses, budget)
-    result = all_numbers(found) if training.printed else ""
+    words = (
+        super_resolution(file, losses, budget) if training.kind == "sr" else faces(file, name, losses, budget, with_gan)
+    )
+    result = all_numbers(found) if training.printed and not with_gan else ""
     file.head(f"{what}: {words} Otherwise as train_{base}.yml, {AS_BASE}{result} {STAMP}")
     return file
 
@@ -170,6 +180,7 @@ def super_resolution(file: OptionFile, losses: Block, budget: str) -> str:
     """Change what SinCA has otherwise than FeMaSR and AdaCode; return it in words."""
     file["datasets.train.name"] = "DIV2K"
     file["datasets.train.dataroot"] = "datasets/DIV2K/DIV2K_train_HR"
+    file["datasets.train.dataset_enlarge_ratio"] = 100  # an epoch of 800 photographs is short
     added = {
         "token_opt": ", the cross-entropy of the codes (appendix B.2)",
         "matching_opt": ", matching to the prior's unquantised feature (weight 1 is ours)",
@@ -180,7 +191,7 @@ def super_resolution(file: OptionFile, losses: Block, budget: str) -> str:
     )
 
 
-def faces(file: OptionFile, name: str, losses: Block, budget: str) -> str:
+def faces(file: OptionFile, name: str, losses: Block, budget: str, with_gan: bool) -> str:
     """Change what SinCA has otherwise than CodeFormer and DAEFR; return it in words."""
     words = "the host's own losses"
     if file["network_g.type"] == "DAEFR":
@@ -194,12 +205,12 @@ def faces(file: OptionFile, name: str, losses: Block, budget: str) -> str:
         if losses["matching_opt"]["target"] == "hq_feature":
             words = "matching to the prior's unquantised feature and code alignment 1 : 1 (the weights are ours)"
             del file["datasets.train.codes"]  # codes are not what VR is compared with
-        if "gan_opt" in file["train"]:
-            words += ", L1, perceptual; no GAN, as SinCA names none: CodeFormer's is off"
-            for key, value in (("gan_opt", None), ("adaptive_gan_weight", None), ("gan_start_iter", 0)):
-                before = inline(file[f"train.{key}"])
-                file[f"train.{key}"] = value
-                file.comment(f"train.{key}", f"CodeFormer's: {before}")
+    if "gan_opt" in file["train"]:
+        words += ", L1, perceptual" if losses else ""
+        if not with_gan:
+            words += "; no GAN in any row, as SinCA names none"
+            for path in (*(f"train.{key}" for key in GAN), "path.pretrain_network_d", "network_d"):
+                del file[path]
     return f"{words}; the host's rates; SinCA's budget (section 6.1: FFHQ 512, {budget})."
 
 
@@ -242,7 +253,8 @@ def category(name: str, size: int) -> OptionFile:
     file.head(
         f"Stage 1 of AdaCode for {name.replace('_', ' ')}: FeMaSR's HQ recipe on images of this kind alone, "
         f"{size} codes of 256, batch 8 on each of 4 GPUs, 73,500 iterations. Fill in: datasets: train: dataroot, val: "
-        f"dataroot (portraits: FFHQ). pyiqa needs LPIPS' weights; needs torchvision's vgg19-dcbb9e9d.pth. {STAMP}"
+        "dataroot (published: images of this kind; portraits: FFHQ). pyiqa needs LPIPS' weights; needs torchvision's "
+        f"vgg19-dcbb9e9d.pth. {STAMP}"
     )
     return file
 
@@ -260,6 +272,9 @@ def files() -> dict[str, str]:
     for base in TRAININGS:
         for name, row in rows_of(base).items():
             made[f"{base.split('_')[0]}/sinca/train_{base}_{name}.yml"] = host_row(base, name, row)
+    stage3 = "codeformer_stage3"
+    for name in WITH_GAN:
+        made[f"codeformer/sinca/train_{stage3}_{name}_gan.yml"] = host_row(stage3, name, rows_of(stage3)[name], True)
     for host in ("CodeFormer", "DAEFR"):
         made[f"{host.lower()}/test_{host.lower()}_celebchild.yml"] = children(host)
     for name, size in CATEGORIES.items():

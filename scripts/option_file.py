@@ -136,7 +136,7 @@ class OptionFile:
             spread, spaced = self.layout.get(where, (False, False))
             if spaced:
                 yield ""
-            if not spread:
+            if not spread or not isinstance(value, dict | list):
                 yield f"{margin}{name}: {inline(value)}{self.comments.get(where, '')}"
                 continue
             yield f"{margin}{name}:"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -48,3 +49,19 @@ def test_citation_is_of_this_version():
     citation = yaml.safe_load(text_of("CITATION.cff"))
     assert citation["version"] == vqcnir_arch.__version__
     assert citation["license"] == "Apache-2.0"
+
+
+def test_every_folder_of_the_option_files_is_described():
+    """datasets/README.md says what goes into each folder, the variants of a name in braces written out."""
+    page = text_of("datasets/README.md")
+    described = set()
+    for cell in re.findall(r"`([\w/{},-]+)`", page):
+        parts = [part.split(",") for part in re.split(r"[{}]", cell)]
+        described |= {"".join(variant) for variant in itertools.product(*parts)}
+    named = set()
+    for path in (ROOT / "options").rglob("*.yml"):
+        for folder in re.findall(r"\bdatasets/([\w/-]+)", path.read_text(encoding="utf-8")):
+            if "NAME" not in folder:
+                named.add(folder.rstrip("/"))
+    unknown = {f for f in named if not any(f == d or f.startswith(f"{d}/") for d in described)}
+    assert len(named) > 20 and not unknown

@@ -37,7 +37,29 @@ def test_rows_of_the_papers():
     priors = {"codeformer/train_codeformer_stage1.yml"}
     priors |= {f"daefr/train_daefr_{name}.yml" for name in ("hq_codebook", "lq_codebook", "association")}
     further = {f"codeformer/train_codeformer_{task}.yml" for task in ("inpainting", "colorization")}
+    further |= {f"codeformer/sinca/train_codeformer_stage3_{row}_gan.yml" for row in ("retrain", "sinca")}
     assert set(FILES) == rows | tests | priors | further | {f"{stage}.yml" for stage in STAGES}
+
+
+def test_rows_of_a_table_have_the_gan_or_have_it_not():
+    """SinCA's rows train without one (appendix B.1); what has none asks for no discriminator's file."""
+    for name in TRAINING:
+        options = read(name)
+        has_gan = bool(options["train"].get("gan_opt"))
+        assert has_gan == ("network_d" in options) == ("optim_d" in options["train"]), name
+        assert has_gan or not options["path"].get("pretrain_network_d"), name
+        if "/sinca/" in name:
+            assert has_gan == name.endswith("_gan.yml"), name
+
+
+def test_each_host_tests_on_inputs_of_its_own():
+    folders = {}
+    for host in ("codeformer", "daefr"):
+        block = read(f"{host}/test_{host}_celeba.yml")["datasets"]["test"]
+        folders[host] = (block["dataroot_gt"], block["dataroot_lq"])
+        assert folders[host] == (f"datasets/CelebA-Test_{host}/gt", f"datasets/CelebA-Test_{host}/lq")
+        header = (ROOT / f"options/{host}/test_{host}_celeba.yml").read_text(encoding="utf-8")
+        assert f"vqcnir data synth datasets/CelebA-Test datasets/CelebA-Test_{host} --recipe {host}" in header
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
@@ -50,7 +72,7 @@ def test_rows_differ_from_the_retrained_host(stage):
         options["datasets"]["train"].pop("codes", None)
         options["network_g"].pop("quantizer")
         options["path"].pop("pretrain_network_g")
-        for key in [k for k in options["train"] if k.endswith("_opt") or "gan" in k]:
+        for key in [k for k in options["train"] if k.endswith("_opt")]:
             if key not in ("pixel_opt", "perceptual_opt"):
                 options["train"].pop(key)
         return options

@@ -57,6 +57,19 @@ def test_rows_differ_from_the_retrained_host(host):
             assert row == base
 
 
+def test_published_validation_decides_which_is_best():
+    """FeMaSR's and AdaCode's option files: best by LPIPS, 4 pixels cut off; AdaCode's stage 2 takes the best."""
+    for name in TRAINING:
+        val = read(name)["val"]
+        assert val["key_metric"] == "lpips", name
+        assert {val["metrics"][m]["crop_border"] for m in ("psnr", "ssim")} == {4}, name
+    assert all(
+        path.endswith("net_g_best.pth") for path in read("adacode/train_adacode_stage2.yml")["network_g"]["prior"]
+    )
+    frequencies = {read(f"adacode/train_adacode_{stage}.yml")["val"]["val_freq"] for stage in ("stage2", "x2", "x4")}
+    assert frequencies == {3000}
+
+
 def shrink(name, network, make_tiny, folder):
     """The same network at the tests' size, with the priors that it starts from."""
     kind = network["type"]

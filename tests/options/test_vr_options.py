@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_networks import count
+from network_facts import count
 
 from vqcnir_arch.archs import find_quantizers
 from vqcnir_arch.options.read import read_options

@@ -91,7 +91,7 @@ DATA_SETS = {
         "EDSR (CVPRW 2017), github.com/limbee/NTIRE2017",
     ),
     "FFHQ": DataSet(
-        "datasets/FFHQ",
+        "datasets/FFHQ/images512",
         (SetPart("train", 70_000, numbers=range(70_000)),),
         "StyleGAN (CVPR 2019), github.com/NVlabs/ffhq-dataset",
     ),
