@@ -1,4 +1,4 @@
-"""What becomes of memory that the process gives back."""
+"""What becomes of memory that the process gives back, and how errors say that there is none."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import ctypes
 import sys
 from collections.abc import Callable
 
+import torch
+
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, from malloc.h
 LARGEST = (2**30, 2**25)
 """Up to so many bytes a tensor's memory is kept: the first that the C library takes (older ones take no more)."""
 DEFAULT = 2**17
 """Of both thresholds, in bytes."""
+NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a primitive", "could not create a memory")
+"""What torch's allocator, C++ and oneDNN say when memory is out."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in NO_MEMORY)
 
 
 def keep_freed_memory() -> None:

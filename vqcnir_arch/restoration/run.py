@@ -15,7 +15,7 @@ from tqdm import tqdm
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.atomic_files import make_folder
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.memory import keep_no_more
+from vqcnir_arch.memory import is_out_of_memory, keep_no_more
 from vqcnir_arch.restoration.attention_time import announcement
 from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned
 from vqcnir_arch.restoration.inference import blended, restore, restore_tensor
@@ -23,7 +23,7 @@ from vqcnir_arch.restoration.inputs import Task
 from vqcnir_arch.restoration.photo import Photo, format_of, read_photo, resized, write_photo
 from vqcnir_arch.restoration.results import as_result
 from vqcnir_arch.restoration.strips.network import parts, strip_support
-from vqcnir_arch.restoration.tiling import GB, Way, is_out_of_memory, restore_within, way
+from vqcnir_arch.restoration.tiling import GB, Way, restore_within, way
 from vqcnir_arch.restoration.video import restore_video
 
 

@@ -9,13 +9,12 @@ from enum import Enum
 from pathlib import Path
 
 import psutil
-import torch
 from torch import Tensor
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.memory import give_back_freed_memory, keep_no_more
+from vqcnir_arch.memory import give_back_freed_memory, is_out_of_memory, keep_no_more
 from vqcnir_arch.restoration.strips.network import StripResult, check_supported, restore_in_strips, strip_support
 from vqcnir_arch.restoration.strips.store import BYTES, Scratch, free_space
 
@@ -26,12 +25,10 @@ default network: 29 at 256 x 256, 32 at 512 x 384 (scripts/restore_memory.py); w
 that level: 11 at 1000 x 1000."""
 REHEARSAL = 64
 """Height and width of the image that shows how much disk a larger one takes."""
-MEMORY_SHARE, STRIP_SHARE = 0.6, 0.2
+MEMORY_SHARE, STRIP_SHARE = 0.45, 0.2
 """Of the memory that is left: for feature maps, and for the rows that are worked on."""
 ATTEMPTS = 5
 """How often memory may run out, with a quarter of it used each time, until an image is given up."""
-NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a primitive", "could not create a memory")
-"""What torch's allocator, C++ and oneDNN say when memory is out."""
 LEAST = 0.3 * GB
 """With less than this beside the network and the image, strips would be too thin to be of use."""
 
@@ -91,11 +88,6 @@ def way(net: VQNetwork, images: Tensor, limit: float | None, tile: int | str = "
     if tile == "off" or limit is None or fits_whole(net, images, limit):
         return Way.WHOLE
     return Way.STRIPS if strip_support(net) is None else Way.TOO_LARGE
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in NO_MEMORY)
 
 
 def scratch_bytes(net: VQNetwork, image: Tensor, scratch: Scratch) -> int:

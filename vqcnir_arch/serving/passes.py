@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.memory import is_out_of_memory
 from vqcnir_arch.restoration.inference import restore_tensor
 from vqcnir_arch.restoration.strips.network import parts
-from vqcnir_arch.restoration.tiling import NoRoom, Way, is_out_of_memory, restore_within, way
+from vqcnir_arch.restoration.tiling import NoRoom, Way, restore_within, way
 
 logger = logging.getLogger("vqcnir")
 

@@ -29,6 +29,10 @@ RULES: dict[Callable[..., Any], Callable[..., Any]] = {}
 """Functions that look at the whole image, and what is done in their place."""
 
 
+class NotLocal(UserError):
+    """A map depends on rows that are too far away: what looks at the whole image has no rule."""
+
+
 class Map(Tensor):
     """A feature map [1, C, H, W]: a tensor without memory that is stored, or knows from what its rows are computed.
 
@@ -138,7 +142,7 @@ class Plan:
         self.height = targets[0].shape[-2]
         self.factors = [Fraction(x.shape[-2], self.height) for x in self.sources]
         if any(min(factor.as_integer_ratio()) != 1 for factor in self.factors):
-            raise UserError(f"maps of {', '.join(str(x.shape[-2]) for x in self.sources)} rows give {self.height}")
+            raise NotLocal(f"maps of {', '.join(str(x.shape[-2]) for x in self.sources)} rows give {self.height}")
         self.unit = math.lcm(*(factor.denominator for factor in self.factors))
         widths = [(x.shape[1], x.shape[-1]) for x in (*self.targets, *self.sources)]
         shares = [*[Fraction(1)] * len(targets), *self.factors]
@@ -197,7 +201,7 @@ class Plan:
                 return -(-margin // self.unit) * self.unit
             rows *= 2
         names = {getattr(call.function, "__name__", "a module") for call in self.calls}
-        raise UserError(f"one of these looks at the whole image: {', '.join(sorted(names))}")
+        raise NotLocal(f"one of these looks at the whole image: {', '.join(sorted(names))}")
 
     def strips(self, cost: float | None = None) -> Iterator[tuple[int, list[Tensor]]]:
         """Yield the first row's number and some rows of the targets, until all have been there."""

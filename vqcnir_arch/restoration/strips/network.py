@@ -24,8 +24,9 @@ from vqcnir_arch.archs.quantizers import Codes, NearestCode, Quantizer
 from vqcnir_arch.archs.quantizers.nearest_code import code_distances
 from vqcnir_arch.archs.swin import SwinBlock
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.memory import is_out_of_memory
 from vqcnir_arch.restoration.attention_time import attention_over_features
-from vqcnir_arch.restoration.strips.maps import Map, Plan, joined, make_map, store, stored_map, whole
+from vqcnir_arch.restoration.strips.maps import Map, NotLocal, Plan, joined, make_map, store, stored_map, whole
 from vqcnir_arch.restoration.strips.rules import deform
 from vqcnir_arch.restoration.strips.store import Scratch
 
@@ -222,15 +223,22 @@ def trial_reason(net: VQNetwork) -> str | None:
     image = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
         net.cpu()
-        whole, codes = net(image, return_codes=True)
+        expected, codes = net(image, return_codes=True)
         with tempfile.TemporaryDirectory() as folder:
             scratch = Scratch(Path(folder), 10**9, 10**9, TRIAL_SHARE)
             image = restore_in_strips(net, image, scratch, codes.indices).image
-    except Exception as error:  # of torch, on whatever a network of someone else does with a map
-        return f"strips do not know all that {type(net).__name__} does: {str(error).splitlines()[0]}"
+    except UserError as error:
+        if not isinstance(error, NotLocal):
+            raise  # somebody stops the network
+        return f"strips do not know all that {type(net).__name__} does: {error}"
+    except Exception as error:  # of torch, on whatever a network of somebody else does with a map
+        if is_out_of_memory(error):
+            raise
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"strips do not know all that {type(net).__name__} does: {line}"
     finally:
         net.to(device)
-    if (image - whole).abs().max() > TRIAL_ERROR * whole.std():
+    if (image - expected).abs().max() > TRIAL_ERROR * expected.std():
         return f"{type(net).__name__} gives something else in strips: what it does depends on a row's place"
     return None
 
