@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -95,10 +95,9 @@ def free_space(folder: Path) -> int:
 def open_scratch_file(folder: Path) -> FileIO:
     """Open a file without a name, which vanishes with the process."""
     try:
-        file: Any = tempfile.TemporaryFile(dir=folder, buffering=0)  # on Windows a wrapper of the FileIO
+        return cast(Any, tempfile.TemporaryFile(dir=folder, buffering=0))  # on Windows a wrapper of the FileIO
     except OSError as error:
         raise UserError(f"scratch folder '{folder}' cannot be written: {reason(error)}") from error
-    return file
 
 
 class Scratch:
