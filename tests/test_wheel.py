@@ -74,6 +74,7 @@ def test_holds_all_of_the_package_and_the_option_files(source, wheel):
     options = {f"{NAME}.data/data/share/vqcnir/{name}" for name in files_below(source / "options")}
     assert held - facts == {*files_below(source / "vqcnir_arch"), *options}
     assert any(name.endswith("/LICENSE") for name in facts)
+    assert "vqcnir_arch/py.typed" in held  # type checkers read our types
 
 
 def test_works_outside_a_checkout(wheel, tmp_path):

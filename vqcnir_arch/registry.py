@@ -30,6 +30,7 @@ __all__ = [
     "METRIC_REGISTRY",
     "MODEL_REGISTRY",
     "QUANTIZER_REGISTRY",
+    "Registry",
     "build",
     "import_modules",
     "level_block",

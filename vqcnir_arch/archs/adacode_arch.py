@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
@@ -160,18 +160,24 @@ class AdaCode(SwinAutoencoder):
         return {**super().prior_parts(), "codebooks": "codebooks", "weight_predictor": "weight_predictor"}
 
     def checkpointed_modules(self) -> list[nn.Module]:
-        return [*super().checkpointed_modules(), *self.weight_predictor[0]]
+        return [*super().checkpointed_modules(), *self.weight_predictor[0].children()]
 
     def float32_modules(self) -> list[nn.Module]:
-        return [self.encoder, *(branch.before_quant for branch in self.codebooks.values())]
+        return [self.encoder, *(branch.before_quant for branch in self.branches())]
 
-    def encode(self, x: Tensor) -> MergedCodes:
+    def branches(self) -> list[CodebookBranch]:
+        """Return the codebooks with the layers around them, in their order."""
+        return cast("list[CodebookBranch]", list(self.codebooks.values()))
+
+    # it has several codebooks, so that what it encodes to and decodes from is no prior's
+    def encode(self, x: Tensor) -> MergedCodes:  # type: ignore[override]
         return self.merge(self.encoder(x) if self.is_prior else self.encoder(x, ups=False)[0])
 
     def merge(self, features: Tensor) -> MergedCodes:
         """Quantise features of the code grid with every codebook and merge what comes out."""
         weights = self.weight_predictor(features)
-        per_codebook, merged = [], 0
+        per_codebook: list[Codes] = []
+        merged: Any = 0
         for k, branch in enumerate(self.codebooks.values()):
             codes, decodable = branch(features)
             per_codebook.append(codes)
@@ -185,10 +191,11 @@ class AdaCode(SwinAutoencoder):
         image = self.out_conv(self.generator(codes.merged, skips)[-1]) if decode else None
         return (image, codes) if return_codes or not decode else image
 
-    def decode_indices(self, indices: Sequence[Tensor], weights: Tensor) -> Tensor:
+    # with the weights of several codebooks, see `encode`
+    def decode_indices(self, indices: Sequence[Tensor], weights: Tensor) -> Tensor:  # type: ignore[override]
         """Decode the codes of every codebook, each [B, h, w], with their weights [B, K, h, w], by G alone."""
         merged = sum(
             weights[:, k : k + 1] * branch.after_quant(branch.quantizer.lookup(chosen))
-            for k, (branch, chosen) in enumerate(zip(self.codebooks.values(), indices, strict=True))
+            for k, (branch, chosen) in enumerate(zip(self.branches(), indices, strict=True))
         )
         return self.out_conv(self.generator(merged)[-1])

@@ -82,11 +82,11 @@ class IMAConv(nn.Module):
         return x
 
 
-def side_by_side(convolutions: Iterable[nn.Conv2d], x: Tensor) -> Tensor:
-    """Apply equal convolutions, each to its own channels, as one with groups: many small ones cost more."""
+def side_by_side(convolutions: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """Apply equal convolutions that keep the size, each to its own channels, as one with groups: many cost more."""
     convolutions = list(convolutions)
     weight, bias = (torch.cat([getattr(conv, name) for conv in convolutions]) for name in ("weight", "bias"))
-    return F.conv2d(x, weight, bias, padding=convolutions[0].padding, groups=len(convolutions))
+    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(convolutions))
 
 
 @register(ENHANCER_REGISTRY)

@@ -75,8 +75,8 @@ class AssociatedPriors(VQNetwork):
         """
         if lq is None:
             return self.hq(x)
-        images, codes = zip(self.hq(x, return_codes=True), self.lq(lq, return_codes=True), strict=True)
-        images = torch.cat(images)
+        reconstructed, codes = zip(self.hq(x, return_codes=True), self.lq(lq, return_codes=True), strict=True)
+        images = torch.cat(reconstructed)
         return (images, AssociatedCodes(codes, self.logit_scale.exp())) if return_codes else images
 
     def checkpointed_modules(self) -> list[nn.Module]:

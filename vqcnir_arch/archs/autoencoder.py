@@ -84,7 +84,7 @@ class Generator(nn.ModuleList):
 class VQAutoencoder(VQNetwork):
     """Base of the networks with encoder E, codebook and decoder G: a prior's tensors have the same names in all."""
 
-    frozen_parts = ("after_quant", "generator", "out_conv")
+    frozen_parts: tuple[str, ...] = ("after_quant", "generator", "out_conv")
 
     def build_codec(
         self, channels: list[int], res_blocks: int, norm_groups: int, encoder: Encoder | None = None

@@ -63,9 +63,9 @@ def channel_products_and_squares(query: Tensor, key: Tensor, heads: int) -> tupl
     """Return Q Kᵀ of each head over all pixels, [B, heads, C/heads, C/heads], and the squared lengths, [B, C] each."""
     if query.dtype == torch.float16:  # has no room for sums over all pixels
         query, key = query.float(), key.float()
-    squares = (x.square().sum((2, 3), dtype=at_least_float32(x).dtype) for x in (query, key))
+    of_query, of_key = (x.square().sum((2, 3), dtype=at_least_float32(x).dtype) for x in (query, key))
     query, key = (x.unflatten(1, (heads, -1)).flatten(3) for x in (query, key))
-    return query @ key.transpose(-2, -1), *squares
+    return query @ key.transpose(-2, -1), of_query, of_key
 
 
 def mix_channels(weights: Tensor, value: Tensor) -> Tensor:

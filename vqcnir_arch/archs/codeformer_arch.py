@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,8 +143,8 @@ class CodeFormer(FaceAutoencoder):
     def adaptive_layer(self) -> nn.Conv2d:
         if not self.fusions:
             raise UserError("adaptive_gan_weight: fusion_sizes is empty, no layer that makes the image trains")
-        finest = min(self.fusions, key=int)
-        return self.fusions[finest].shift[-1]  # the generator is frozen: the last layer that trains
+        finest = cast(ControllableFusion, self.fusions[min(self.fusions, key=int)])
+        return cast(nn.Conv2d, finest.shift[-1])  # the generator is frozen: the last layer that trains
 
     def checkpointed_modules(self) -> list[nn.Module]:
         return [*super().checkpointed_modules(), *self.fusions.values()]

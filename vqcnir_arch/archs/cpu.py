@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from vqcnir_arch.archs.precision import without_autocast
 
@@ -100,7 +101,7 @@ class ChannelsLastGroupNorm(torch.autograd.Function):
     """Group norm of [B, C, H, W] in channels_last format: w·(x − m)/d + b with the mean and deviation of each group."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
         found = zip(*(mean_and_deviation(pixels, groups, eps) for pixels in pixels_of(x)), strict=True)
         mean, deviation = (torch.cat(each) for each in found)
         ctx.save_for_backward(x, weight, mean, deviation)
@@ -110,7 +111,7 @@ class ChannelsLastGroupNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, deviation = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=LAST)
         parts = zip(pixels_of(x), parts_of(mean, x), pixels_of(gradient), strict=True)

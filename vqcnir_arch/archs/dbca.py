@@ -121,7 +121,7 @@ class DBCA(nn.Module):
         self.attention = BidirectionalCrossAttention(channels, heads, attention)
         self.hands_on = offset == "published"
         if offset == "published":
-            self.warp = TextureWarp(channels, coarser_channels, offset_groups, norm_groups)
+            self.warp: nn.Module = TextureWarp(channels, coarser_channels, offset_groups, norm_groups)
         elif offset == "paper":
             self.warp = PaperWarp(channels, offset_groups)
         else:

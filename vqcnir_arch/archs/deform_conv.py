@@ -118,8 +118,8 @@ class DeformConv2d(nn.Module):
         """Draw the weights as the published network does; a fresh layer samples where a plain convolution does."""
         bound = 1 / math.sqrt(self.weight.shape[1] * TAPS)
         nn.init.uniform_(self.weight, -bound, bound)
-        for zero in (self.bias, self.conv_offset.weight, self.conv_offset.bias):
-            nn.init.zeros_(zero)
+        for tensor in (self.bias, *self.conv_offset.parameters()):
+            nn.init.zeros_(tensor)
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
         """Deform `x`, [B, C, H, W], by offsets predicted from `guide`, [B, C_guide, H, W]."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_weight
 
 from vqcnir_arch.archs.cpu import LAST, is_fast
 
@@ -60,13 +63,13 @@ class DepthwiseConvolution(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
@@ -85,9 +88,9 @@ def weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient of the weights for input and gradient [B, C, H, W]."""
     size, width = weight.shape[-1], x.shape[-1]
     x = F.pad(x, (size // 2,) * 4)
-    parts = []
+    parts: list[Tensor] = []
     for columns in weight.split(FAST_COLUMNS, dim=3):
         first = sum(part.shape[3] for part in parts)
         of_columns = x[..., first : first + width + columns.shape[3] - 1].contiguous(memory_format=LAST)
-        parts.append(torch.nn.grad.conv2d_weight(of_columns, columns.shape, gradient, groups=len(weight)))
+        parts.append(conv2d_weight(of_columns, columns.shape, gradient, groups=len(weight)))
     return torch.cat(parts, dim=3)

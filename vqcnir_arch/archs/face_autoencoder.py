@@ -31,6 +31,8 @@ def attention(channels: int, norm_groups: int, flavour: str) -> SpatialAttention
 class FaceStack(nn.Sequential):
     """Base of encoder and generator: named parts in the order in which they run."""
 
+    conv_out: nn.Conv2d
+
     def add_level(self, level: int, blocks: int, before: int, after: int, norm_groups: int, attend: str | None) -> None:
         """Append a level's residual blocks, each with an attention of flavour `attend` behind it if that is given."""
         for i in range(blocks):
@@ -123,7 +125,7 @@ class FaceAutoencoder(VQNetwork):
     prior_type = "FaceVQGANPrior"
     default_quantizer = "CodePrediction"
     decodes_on_demand = True
-    frozen_parts = ("after_quant", "generator")
+    frozen_parts: tuple[str, ...] = ("after_quant", "generator")
     flavour: str
 
     def build_autoencoder(

@@ -45,8 +45,8 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
         normed = self.norm(x)
         query = self.query(normed if other is None else self.query_norm(other))
-        heads = [self.split_heads(part) for part in (query, self.key(normed), self.value(normed))]
-        attended = F.scaled_dot_product_attention(*heads)
+        query, key, value = (self.split_heads(part) for part in (query, self.key(normed), self.value(normed)))
+        attended = F.scaled_dot_product_attention(query, key, value)
         return x + self.project(attended.transpose(-2, -1).reshape(x.shape))
 
     def split_heads(self, x: Tensor) -> Tensor:

@@ -69,8 +69,8 @@ class IlluminationCurve(nn.Module):
 
     def reset_parameters(self) -> None:
         """A fresh curve changes nothing."""
-        nn.init.zeros_(self.head[2].weight)
-        nn.init.zeros_(self.head[2].bias)
+        for tensor in self.head[2].parameters():
+            nn.init.zeros_(tensor)
 
     def coefficients(self, small: Tensor) -> Tensor:
         """Return the curve's maps A_1..A_n, one number each in [-1, 1]: [B, 3, size, size] to [B, n]."""

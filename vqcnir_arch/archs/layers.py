@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -71,5 +73,5 @@ class Upsample(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         doubling, conv = self
         if doubling.mode == "nearest" and cpu.is_fast(x):
-            return cpu.double_and_convolve(x, conv)
+            return cpu.double_and_convolve(x, cast(nn.Conv2d, conv))
         return super().forward(x)

@@ -49,16 +49,18 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
     shapes = {key: tensor.shape for key, tensor in state_dict.items()}
     layouts = [layout for layout in all_layouts() if layout.network in classes]
     for layout in layouts:
-        options = layout.options(shapes)
-        if options is not None:
-            return classes[layout.network], options
+        found = layout.options(shapes)
+        if found is not None:
+            return classes[layout.network], found
     layouts = [layout for layout in layouts if not layout.is_foreign(shapes)]
     closest = min(layouts, key=lambda layout: len(layout.missing(shapes)) / len(layout.required))
     missing = closest.missing(shapes)
     if 0 < len(missing) < len(closest.required) / 2:
         raise UserError(f"{name} looks like a published {closest.network} but misses {', '.join(missing)}")
-    first, known = ", ".join(list(state_dict)[:3]), ", ".join(classes)
-    raise UserError(f"{name} is not a checkpoint of {known}: its {len(state_dict)} tensors start with {first}")
+    raise UserError(
+        f"{name} is not a checkpoint of {', '.join(classes)}: "
+        f"its {len(state_dict)} tensors start with {', '.join(list(state_dict)[:3])}"
+    )
 
 
 def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, strict: bool = True) -> None:

@@ -27,8 +27,8 @@ class VQNetwork(nn.Module):
     before it loads any, and computes in `compute`. How its published files look, `archs/published/` says.
     """
 
-    scale: ClassVar[int] = 1
-    is_prior: ClassVar[bool] = False
+    scale: int = 1
+    is_prior: bool = False
     """Whether it learns the codebook (stage I) instead of using it."""
     prior_type: ClassVar[str] = "VQGANPrior"
     """Network that `prior` must hold."""
@@ -44,9 +44,9 @@ class VQNetwork(nn.Module):
     """Whether `compute` takes `w`, and has an attribute of that name for calls without it."""
     has_target_codes: ClassVar[bool] = False
     """Whether `target_codes(gt)` gives the prior's codes of ground truths; else training keeps the prior beside it."""
-    size_multiple: ClassVar[int] = 1
+    size_multiple: int = 1
     """Height and width that `compute` takes are multiples of this."""
-    published_size_multiple: ClassVar[int] = 64
+    published_size_multiple: int = 64
     fixed_size: int | None = None
     """Height and width of every image, where the network takes one size alone."""
     runtime_options: ClassVar[tuple[str, ...]] = ("padding", "prior", "freeze_prior")
@@ -58,6 +58,10 @@ class VQNetwork(nn.Module):
 
     options: dict[str, Any]
     padding: str
+    w: float
+    """Only where it `has_fidelity_weight`."""
+    out_conv: nn.Conv2d
+    """What makes the image; a network without it has an `adaptive_layer` of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,7 +142,7 @@ class VQNetwork(nn.Module):
             return pad_bottom_right(x, self.published_size_multiple, always=True)
         return pad_bottom_right(x, self.size_multiple)
 
-    def compute(self, x: Tensor, **keywords: Any) -> Any:
+    def compute(self, x: Tensor, *more: Any, **keywords: Any) -> Any:
         """Restore a batch whose size fits `size_multiple`; same contract as `forward`."""
         raise NotImplementedError
 
@@ -193,7 +197,7 @@ class VQNetwork(nn.Module):
         self,
         state_dict: dict[str, Tensor],
         prefix: str,
-        local_metadata: dict,
+        local_metadata: dict[str, Any],
         strict: bool,
         missing_keys: list[str],
         unexpected_keys: list[str],

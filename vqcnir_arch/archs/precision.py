@@ -13,7 +13,7 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def without_autocast(x: Tensor) -> AbstractContextManager:
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
     """Switch autocast off on a tensor's device.
 
     Where it is off already nothing is done, so that an exported graph has no trace of it: torch 2.6 cannot save one.

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqcnir_arch.archs.extra_state import EXTRA_STATE
 from vqcnir_arch.archs.loading import load_into, load_prior_network
@@ -99,15 +99,15 @@ def below(state_dict: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {name: state_dict[name] for name in names if name.rpartition(".")[2] != EXTRA_STATE}
 
 
-def start_from_curve(net: VQNetwork, path: str | None) -> None:
-    """Load the network's illumination curve, which was trained alone, and freeze it; None changes nothing.
+def start_from_curve(illumination: nn.Module | None, path: str | None) -> None:
+    """Load a network's illumination curve, which was trained alone, and freeze it; None changes nothing.
 
     Raises:
         UserError: the network has none, or the file holds something else.
     """
     if path is None:
         return
-    if net.illumination is None:
+    if illumination is None:
         raise UserError("curve names a checkpoint, but this network has no `illumination`")
-    load_into(net.illumination, read_state_dict(path), f"curve '{path}'")
-    net.illumination.requires_grad_(False)
+    load_into(illumination, read_state_dict(path), f"curve '{path}'")
+    illumination.requires_grad_(False)

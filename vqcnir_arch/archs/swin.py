@@ -116,7 +116,8 @@ class SwinEncoder(Encoder):
             blocks = (ResidualBlock(after, after, norm_groups) for _ in range(res_blocks))
             self.stages.append(nn.Sequential(*Upsample(before, after), *blocks))
 
-    def forward(self, x: Tensor, ups: bool = True) -> list[Tensor]:
+    # called as what it is alone: the base gives it the layers
+    def forward(self, x: Tensor, ups: bool = True) -> list[Tensor]:  # type: ignore[override]
         """Return the feature on the code grid and, with `ups`, those of the finer levels that exist, coarsest first."""
         x, features = self.in_conv(x), []
         for i, stage in enumerate(self.stages):

@@ -170,7 +170,7 @@ class VQCNIR(VQAutoencoder):
         self.residual_conv = nn.Conv2d(channels[0], 3, 3, padding=1) if residual else None
         self.draw_weights()
         start_from_prior(self, prior, freeze_prior)
-        start_from_curve(self, curve)
+        start_from_curve(self.illumination, curve)
         if self.illumination is not None and self.illumination.full_lift and not residual:
             raise UserError("illumination: full_lift needs `residual: true`, it says how much of the residual is added")
         if residual:
@@ -183,8 +183,8 @@ class VQCNIR(VQAutoencoder):
     def reset_parameters(self) -> None:
         """A fresh network with `residual` gives the (brightened) image as it is."""
         if self.residual_conv is not None:
-            nn.init.zeros_(self.residual_conv.weight)
-            nn.init.zeros_(self.residual_conv.bias)
+            for tensor in self.residual_conv.parameters():
+                nn.init.zeros_(tensor)
 
     @classmethod
     def complete_options(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -221,7 +221,7 @@ class VQCNIR(VQAutoencoder):
             return_codes: give the codes, too.
             small: thumbnails of the whole images where `x` are crops of them, for the illumination curve.
         """
-        share = 1
+        share: Tensor | int = 1
         if self.illumination is not None:
             curve, share = self.illumination.choose(x, small)
             x = self.illumination.apply_curve(x, curve)

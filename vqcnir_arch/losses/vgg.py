@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from vqcnir_arch.tensor_files import existing_file, read_state_dict
 class Depth(NamedTuple):
     """One of the two published depths: torchvision's constructor and file, convolutions of each block."""
 
-    build: Callable[..., nn.Module]
+    build: Callable[..., Any]
     file: str
     convolutions: tuple[int, ...]
 
@@ -74,6 +74,9 @@ class VGGFeatures(nn.Module):
     Takes [B, 3, H, W] RGB in [0, 1], gives a dictionary of [B, C, H/2^pools, W/2^pools].
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, layers: Sequence[str], weights: str | None = None, depth: str = "VGG19") -> None:
         super().__init__()
         self.depth = depth
@@ -84,7 +87,7 @@ class VGGFeatures(nn.Module):
         self.layers = tuple(layers)
         needed = max(known.index(layer) for layer in layers) + 1
         with torch.device("meta"):  # the weights come from the file: no memory, no draws from the random state
-            self.features = DEPTHS[depth].build(weights=None).features[:needed]
+            self.features: nn.Sequential = DEPTHS[depth].build(weights=None).features[:needed]
         # in-place ReLUs would overwrite the conv features that a caller may have asked for
         for module in self.features:
             if isinstance(module, nn.ReLU):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
@@ -42,7 +43,7 @@ def check_block(
     values: Any,
     where: str,
     decided: tuple[str, ...] = (),
-    more: dict[str, type] | None = None,
+    more: Mapping[str, type] | None = None,
 ) -> dict[str, Any]:
     """Check a block whose type is in a registry.
 
@@ -76,7 +77,7 @@ def check_call(
     values: dict[str, Any],
     where: str,
     decided: tuple[str, ...] = (),
-    more: dict[str, type] | None = None,
+    more: Mapping[str, type] | None = None,
 ) -> dict[str, Any]:
     """Check the options of a block as the arguments of a call of `target`."""
     schema = signature_schema(target, decided, more or {})

@@ -59,8 +59,9 @@ def schedule_contradictions(block: Any, total_iter: Any) -> list[str]:
         if isinstance(values, list) and isinstance(weights, list) and len(values) != len(weights):
             found.append(f"{where}: {name} has {len(values)} values, restart_weights has {len(weights)}")
     periods = block.get("periods")
-    readable = isinstance(periods, list) and all(isinstance(n, int) for n in (*periods, total_iter))
-    if readable and sum(periods) < total_iter:
+    if not isinstance(periods, list) or not all(isinstance(n, int) for n in (*periods, total_iter)):
+        return found
+    if sum(periods) < total_iter:
         found.append(f"{where}: periods end at iteration {sum(periods)}, train: total_iter is {total_iter}")
     return found
 

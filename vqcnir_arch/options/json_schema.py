@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -119,7 +120,7 @@ class SchemaMaker:
             refer(schema["properties"], inside)
         return schema
 
-    def call(self, target: Any, decided: tuple[str, ...] = (), more: dict[str, type] | None = None) -> Schema:
+    def call(self, target: Any, decided: tuple[str, ...] = (), more: Mapping[str, type] | None = None) -> Schema:
         """Return what the signature of a class or function takes."""
         schema = self.model(signature_schema(target, decided, more or {}))
         text = inspect.cleandoc(target.__doc__ or "").splitlines()

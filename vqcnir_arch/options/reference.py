@@ -21,7 +21,7 @@ from vqcnir_arch.registry import (
     Registry,
 )
 
-SECTIONS = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "The whole file": schema.Experiment,
     "`path:`": schema.PathSection,
     "`train:`": schema.TrainSection,
@@ -81,7 +81,7 @@ def fields(section: type[BaseModel]) -> list[str]:
     lines = ["| option | default | what it is |", "|---|---|---|"]
     for name, field in section.model_fields.items():
         default = "required" if field.is_required() else f"`{'~' if field.default is None else field.default}`"
-        lines.append(f"| `{name}` | {default} | {field.description.replace('|', chr(92) + '|')} |")
+        lines.append(f"| `{name}` | {default} | {str(field.description).replace('|', chr(92) + '|')} |")
     return lines
 
 

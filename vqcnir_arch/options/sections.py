@@ -74,7 +74,9 @@ def in_order(values: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def unknown_keys(schema: type[BaseModel], values: dict[str, Any], where: str = "") -> Iterator[tuple[str, Any, list]]:
+def unknown_keys(
+    schema: type[BaseModel], values: dict[str, Any], where: str = ""
+) -> Iterator[tuple[str, Any, list[str]]]:
     """Yield place, key and known keys of everything that a schema and the sections in it do not name."""
     known = [field.alias or name for name, field in schema.model_fields.items()]
     if issubclass(schema, Section) or schema.model_config.get("extra") == "forbid":

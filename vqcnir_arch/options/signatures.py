@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -14,7 +15,7 @@ def takes_any_option(target: Any) -> bool:
     return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
 
 
-def signature_schema(target: Any, decided: tuple[str, ...], more: dict[str, type]) -> type[BaseModel]:
+def signature_schema(target: Any, decided: tuple[str, ...], more: Mapping[str, type]) -> type[BaseModel]:
     """Turn the signature of a class or function into a pydantic model that refuses unknown keys.
 
     Args:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.quantizers.attention import SinCAAttention
 from vqcnir_arch.archs.quantizers.transformer import FeatureTransformer
 from vqcnir_arch.devices import seconds
 
@@ -16,10 +18,15 @@ PROBE = 128
 """Height and width of the image that is timed."""
 
 
+def sees_features(module: nn.Module) -> bool:
+    """Whether a module is an attention in which features attend to each other."""
+    return isinstance(module, SinCAAttention) and module.sees_features
+
+
 def attention_over_features(net: nn.Module) -> list[FeatureTransformer]:
     """Return a network's transformers whose features attend to each other."""
     transformers = [module for module in net.modules() if isinstance(module, FeatureTransformer)]
-    return [each for each in transformers if any(layer.attention.sees_features for layer in each.layers)]
+    return [each for each in transformers if any(map(sees_features, each.modules()))]
 
 
 def quadratic(count: int, first: float, second: float) -> tuple[float, float]:
@@ -64,9 +71,8 @@ def pass_time(net: VQNetwork) -> PassTime:
             hook.remove()
     attention = square = 0.0
     for transformer, (features, codebook) in given.items():
-        small = seconds(lambda run=transformer, x=features, c=codebook: run(x, c), device)
-        doubled = features.repeat(1, 1, 2, 2)
-        large = seconds(lambda run=transformer, x=doubled, c=codebook: run(x, c), device)
+        small = seconds(partial(transformer, features, codebook), device)
+        large = seconds(partial(transformer, features.repeat(1, 1, 2, 2), codebook), device)
         count = features.shape[-2] * features.shape[-1]
         a, b = quadratic(count, small, large)
         attention += a * count

@@ -69,7 +69,7 @@ def summary(out: Path | None, restored: int, results: int, there: int, failed: i
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
-        prog="vqcnir restore", description=main.__doc__.splitlines()[0], allow_abbrev=False
+        prog="vqcnir restore", description=(main.__doc__ or "").partition("\n")[0], allow_abbrev=False
     )
     parser.add_argument("inputs", nargs="+", help="files, folders or patterns; photographs or videos")
     parser.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import torch
@@ -65,6 +66,20 @@ def blended(images: Tensor, restored: Tensor, strength: float) -> Tensor:
     if images.shape != restored.shape:
         images = F.interpolate(images, size=restored.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
     return torch.lerp(images.to(restored.dtype), restored, strength)
+
+
+@overload
+def restore(net: VQNetwork, images: np.ndarray, precision: str = "fp32", strength: float = 1) -> np.ndarray: ...
+
+
+@overload
+def restore(net: VQNetwork, images: Tensor, precision: str = "fp32", strength: float = 1) -> Tensor: ...
+
+
+@overload
+def restore(
+    net: VQNetwork, images: Sequence[np.ndarray], precision: str = "fp32", strength: float = 1
+) -> list[np.ndarray]: ...
 
 
 def restore(

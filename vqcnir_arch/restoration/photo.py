@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from vqcnir_arch.atomic_files import atomic_write, reason
 from vqcnir_arch.errors import UserError
@@ -132,15 +133,18 @@ def check_header(image: Image.Image, path: Path, max_megapixels: float) -> None:
             f"image '{path}' has {megapixels:.0f} megapixels ({image.width} x {image.height}), "
             f"more than --max-megapixels {max_megapixels:g}"
         )
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # a camera's JPEG, previews behind the photograph
-        raise UserError(f"image '{path}' holds {image.n_frames} pictures (animated or several pages), expected one")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a camera's JPEG, previews behind the photograph
+        raise UserError(f"image '{path}' holds {frames} pictures (animated or several pages), expected one")
 
 
-def is_deep(image: Image.Image) -> bool:
+def is_deep(image: ImageFile.ImageFile) -> bool:
     """Whether a file, of which only the header has been read, has more than 8 bit per channel."""
     if image.format == "PNG":
         return any(str(tile[3]).endswith("16B") for tile in image.tile)
-    return image.format == "TIFF" and np.max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 1)) > 8
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and bool(
+        np.max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 1)) > 8
+    )
 
 
 def deep_pixels(path: Path) -> tuple[np.ndarray, int, bool]:
@@ -204,7 +208,7 @@ def write_photo(path: Path, photo: Photo) -> None:
 
 def encode_shallow(pixels: np.ndarray, photo: Photo, file_format: str) -> bytes:
     """Return [H, W, 1-4] uint8 as a file, with profile and EXIF."""
-    options = {"quality": QUALITY} if file_format in ("JPEG", "WEBP") else {}
+    options: dict[str, Any] = {"quality": QUALITY} if file_format in ("JPEG", "WEBP") else {}
     if photo.icc is not None:
         options["icc_profile"] = photo.icc
     if photo.exif is not None and file_format != "BMP":

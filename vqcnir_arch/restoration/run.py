@@ -168,7 +168,7 @@ class RestorationRun:
                 raise UserError(f"image '{task.source}' cannot be restored: {error}") from error
             finally:
                 self.net.to(device)
-        if result.near_ties:
+        if result.near_ties and result.indices is not None:
             positions = result.indices.numel()
             tqdm.write(
                 f"{task.source}: {result.near_ties} of {positions} codes were near ties: rounding may choose others",

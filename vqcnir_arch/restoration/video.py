@@ -54,12 +54,12 @@ def restore_video(
                 output.pix_fmt = "yuv420p"
                 copied = writer.add_stream_from_template(sound) if sound else None
                 for packet in reader.demux(*filter(None, (pictures, sound))):
-                    if packet.stream is sound:
+                    if copied is not None and packet.stream is sound:
                         if packet.dts is not None:
                             packet.stream = copied
                             writer.mux(packet)
                         continue
-                    for frame in packet.decode():
+                    for frame in pictures.decode(packet):
                         restored = restore(frame.to_ndarray(format="rgb24"))
                         # H.264 with 4:2:0 colours takes even sizes
                         restored = restored[: restored.shape[0] // 2 * 2, : restored.shape[1] // 2 * 2]

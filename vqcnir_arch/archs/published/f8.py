@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from vqcnir_arch.archs.published.layout import Layout, Rules, Shapes, count_numbers, register_layout
@@ -75,8 +76,9 @@ SWIN_DEAD = ("*.swin_blks.*.attn_mask", "*.swin_blks.*.relative_position_index")
 
 def adacode_names(net: nn.Module) -> Rules:
     """Return AdaCode's rules: files count the codebooks, which have names here."""
+    codebooks = net.get_submodule("codebooks").named_children()
     return (
-        *((rf"^codebooks\.{name}\.", f"codebooks.{k}.") for k, name in enumerate(net.codebooks)),
+        *((rf"^codebooks\.{name}\.", f"codebooks.{k}.") for k, (name, _) in enumerate(codebooks)),
         (r"^codebooks\.(\d+)\.quantizer\.codebook$", r"quantize_group.\1.embedding.weight"),
         (r"^codebooks\.(\d+)\.(before|after)_quant\.", r"\2_quant_group.\1."),
         *FEMASR_NAMES,
@@ -126,10 +128,16 @@ def swin_options(shapes: Shapes, stack: str) -> dict[str, Any] | None:
     return {"swin_groups": groups, "swin_depth": depth, "swin_heads": heads, "window": window}
 
 
+def all_of(shapes: Shapes, name: str, count: int) -> list[torch.Size] | None:
+    """Return the shapes of tensors whose names have a number from 0 on for `{}`; None where one is missing."""
+    names = [name.format(i) for i in range(count)]
+    return [shapes[each] for each in names] if shapes.keys() >= set(names) else None
+
+
 def generator_channels(shapes: Shapes) -> list[int] | None:
     """Read the prior's channels off G, full size first; None where there is none."""
-    convs = [shapes.get(f"decoder_group.{i}.block.1.weight") for i in range(count_numbers(shapes, "decoder_group."))]
-    if not convs or None in convs:
+    convs = all_of(shapes, "decoder_group.{}.block.1.weight", count_numbers(shapes, "decoder_group."))
+    if not convs:
         return None
     return [conv[0] for conv in reversed(convs)] + [convs[0][1]]
 
@@ -165,9 +173,9 @@ def adacode_options(shapes: Shapes) -> dict[str, Any] | None:
     """Read AdaCode's options: stage 3 has a Swin stack in its encoder, stage 2 only in the weights' predictor."""
     channels, weights = generator_channels(shapes), shapes["weight_predictor.blocks.1.weight"]
     count = count_numbers(shapes, "quantize_group.")
-    codebooks = [shapes.get(f"quantize_group.{k}.embedding.weight") for k in range(count)]
+    codebooks = all_of(shapes, "quantize_group.{}.embedding.weight", count)
     stack, restoration = swin_options(shapes, "weight_predictor.blocks.0"), swin_encoder_options(shapes)
-    if channels is None or count != weights[0] or None in codebooks or stack is None:
+    if channels is None or count != weights[0] or codebooks is None or stack is None:
         return None
     return {
         "stage": 2 if restoration is None else 3,

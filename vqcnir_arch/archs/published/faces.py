@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from vqcnir_arch.archs.published.layout import Layout, Rules, Shapes, count_numbers, register_layout
+from vqcnir_arch.archs.published.layout import Layout, Rules, Shapes, count_numbers, options_of, register_layout
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
@@ -44,8 +44,9 @@ def codeformer_prior_names(net: nn.Module) -> Rules:
 
 def codeformer_names(net: nn.Module) -> Rules:
     """Return CodeFormer's rules: files call a fusion by the height of its feature."""
+    size, fusions = options_of(net)["image_size"], net.get_submodule("fusions")
     return (
-        *((rf"^fusions\.{k}\.", f"fuse_convs_dict.{net.fixed_size >> int(k)}.") for k in net.fusions),
+        *((rf"^fusions\.{k}\.", f"fuse_convs_dict.{size >> int(k)}.") for k, _ in fusions.named_children()),
         (r"\.encode\.skip\.", ".encode.conv_out."),
         (r"\.encode\.", ".encode_enc."),
         *CODE_PREDICTION_NAMES,

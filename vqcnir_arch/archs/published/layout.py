@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -87,8 +87,13 @@ def layouts_of(net: nn.Module) -> list[Layout]:
     for cls in type(net).__mro__:
         if cls.__name__ in LAYOUTS:
             found = LAYOUTS[cls.__name__]
-            return [layout for layout in found if layout.variant.items() <= net.options.items()]
+            return [layout for layout in found if layout.variant.items() <= options_of(net).items()]
     return []
+
+
+def options_of(net: nn.Module) -> Mapping[str, Any]:
+    """Return the options that a network of ours was made with; its class stands in a layer above this one."""
+    return cast("Mapping[str, Any]", net.options)
 
 
 def published_names(net: nn.Module) -> dict[str, str]:

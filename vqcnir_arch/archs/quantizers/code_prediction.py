@@ -51,7 +51,7 @@ class CodePrediction(Quantizer):
         if attention == "CodeFormer":
             if tokens is None:
                 raise UserError("CodePrediction: attention 'CodeFormer' needs 'tokens', the feature map's positions")
-            self.transformer = CodeTransformer(code_dim, depth, num_heads, tokens)
+            self.transformer: nn.Module = CodeTransformer(code_dim, depth, num_heads, tokens)
             width = self.transformer.width
         elif attention in ATTENTIONS:
             self.transformer = FeatureTransformer(ATTENTIONS[attention], code_dim, depth, num_heads, expansion, fusion)

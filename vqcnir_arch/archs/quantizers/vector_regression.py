@@ -22,7 +22,8 @@ class RealWeights(nn.Conv2d):
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
-        nn.init.zeros_(self.bias)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
         with torch.no_grad():
             self.weight.mul_(self.out_channels**-0.5)
 

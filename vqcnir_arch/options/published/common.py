@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vqcnir_arch.errors import UserError, nearest
@@ -50,6 +50,12 @@ def metric(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
     return {text(here): {"type": "calculate_pyiqa", "metric": kind, **border, **better}}
 
 
+def both_phases(rules: Callable[[str], Mapping[str, Rule]]) -> dict[str, Rule]:
+    """Return the rules of what data sets for training and for validation have; `rules` gives those of a place."""
+    places = ("datasets: train", "datasets: val*")
+    return {f"{place}: {key}": rule for place in places for key, rule in rules(place).items()}
+
+
 HEAD: dict[str, Rule] = {
     "name": Same(),
     "num_gpu": By(gpus, "num_gpu: auto, or 0", "all GPUs there are; batch_size_per_gpu stays per GPU"),
@@ -76,11 +82,7 @@ PAIRS: dict[str, Rule] = {
     "datasets: train: gt_size": Same(),
     "datasets: train: use_flip": To("datasets: train: use_hflip"),
     "datasets: train: use_rot": Same(),
-    **{
-        f"datasets: {phase}: {key}": rule
-        for phase in ("train", "val*")
-        for key, rule in {"io_backend": Same(), "filename_tmpl": Same(), "mean": UNIT_RANGE, "std": UNIT_RANGE}.items()
-    },
+    **both_phases(lambda here: {"io_backend": Same(), "filename_tmpl": Same(), "mean": UNIT_RANGE, "std": UNIT_RANGE}),
 }
 PATH: dict[str, Rule] = {
     "path: pretrain_network_g": To("path: pretrain_network_g", weights, address),

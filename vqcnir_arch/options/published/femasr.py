@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.options.published.common import COMMON, PAIRS, address, weights, whole
+from vqcnir_arch.options.published.common import COMMON, PAIRS, address, both_phases, weights, whole
 from vqcnir_arch.options.published.project import Project
 from vqcnir_arch.options.published.rules import By, Gone, Means, PartOf, Place, Rule, Same, Source, Stage, To, text
 
@@ -75,16 +75,14 @@ def typed(place: str, kind: str, **options: Any) -> By:
 FAMILY: dict[str, Rule] = {
     **COMMON,
     **PAIRS,
-    **{
-        f"datasets: {phase}: {key}": rule
-        for phase in ("train", "val*")
-        for key, rule in {
+    **both_phases(
+        lambda here: {
             "dataroot_gt": By(truths, SIDES),
             "datafile_gt": By(truths, SIDES, "a list, one path a line"),
-            "dataroot_lq": To(f"datasets: {phase}: dataroot_lq"),
-            "datafile_lq": To(f"datasets: {phase}: dataroot_lq", why="a list, one path a line"),
-        }.items()
-    },
+            "dataroot_lq": To(f"{here}: dataroot_lq"),
+            "datafile_lq": To(f"{here}: dataroot_lq", why="a list, one path a line"),
+        }
+    ),
     "datasets: train: use_resize_crop": By(
         resize, "datasets: train: random_resize", "bicubic, factor 0.5 to 1 for patches of 512 pixels and crops of 256"
     ),

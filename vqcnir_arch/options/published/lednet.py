@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.options.published.common import COMMON, PAIRS, WEIGHTS
+from vqcnir_arch.options.published.common import COMMON, PAIRS, WEIGHTS, both_phases
 from vqcnir_arch.options.published.project import Project
 from vqcnir_arch.options.published.rules import By, Gone, Means, Place, Rule, Same, Source, Stage, To, shown
 
@@ -44,15 +44,13 @@ RULES: dict[str, Rule] = {
     "model_type": Means(
         tuple((name, {"model_type": "VQRestorationModel"}) for name in ("LEDNetModel", "LEDNetGANModel"))
     ),
-    **{
-        f"datasets: {phase}: {key}": rule
-        for phase in ("train", "val*")
-        for key, rule in {
-            "type": Means((("PairedImageDataset", {f"datasets: {phase}: type": "StoredPairsDataset"}),)),
+    **both_phases(
+        lambda here: {
+            "type": Means((("PairedImageDataset", {f"{here}: type": "StoredPairsDataset"}),)),
             "dataroot_gt": Same(),
             "dataroot_lq": Same(),
-        }.items()
-    },
+        }
+    ),
     "datasets: train: crop_size": To("datasets: train: gt_size"),
     "network_g: type": Means((("LEDNet", {"network_g: type": "VQCNIR"}),), NETWORK),
     "network_g: channels": Gone("of LEDNet"),

@@ -57,8 +57,8 @@ def reference() -> str:
     for row, titles in having.items():
         groups.setdefault(tuple(titles), []).append(row)
     lines = [INTRODUCTION, "", "## All", "", *HEAD, *shared]
-    for titles in sorted((titles for titles in groups if len(titles) > 1), key=len, reverse=True):
-        lines += ["", f"## {', '.join(titles)}", "", *HEAD, *groups[titles]]
+    for group in sorted((group for group in groups if len(group) > 1), key=len, reverse=True):
+        lines += ["", f"## {', '.join(group)}", "", *HEAD, *groups[group]]
     for title, stage in stages.items():
         added = [f"| (none) | `{place}: {shown(value)}` | {why} |" for place, (value, why) in stage.added.items()]
         lines += ["", f"## {title}", "", f"Ours: [{stage.ours}](../{stage.ours})", ""]

@@ -50,7 +50,11 @@ class Map(Tensor):
 
     @classmethod
     def __torch_function__(
-        cls, function: Callable[..., Any], types: Sequence[type], args: tuple = (), kwargs: dict | None = None
+        cls,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         rule = RULES.get(function)
         return (rule or note)(*(args if rule else (function, *args)), **(kwargs or {}))
@@ -74,12 +78,14 @@ def stored_map(x: Tensor, scratch: Scratch) -> Map:
 class Call:
     """A function's call with maps among its arguments; on strips of them it gives strips of its results."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
         self.maps: list[Map] = []
         self.with_maps(self.maps.append)
 
-    def with_maps(self, change: Callable[[Map], Any], change_rest: Callable[[Tensor], Any] = lambda x: x) -> tuple:
+    def with_maps(
+        self, change: Callable[[Map], Any], change_rest: Callable[[Tensor], Any] = lambda x: x
+    ) -> tuple[Any, Any]:
         """Return the arguments with something in the place of each map, and of each other tensor."""
 
         def one(x: Tensor) -> Any:
@@ -129,7 +135,9 @@ class Plan:
     """
 
     def __init__(self, targets: Sequence[Map]) -> None:
-        self.targets, self.sources, self.calls = targets, [], []
+        self.targets = targets
+        self.sources: list[Map] = []
+        self.calls: list[Call] = []
         self.seen: set[int] = set()
         for target in targets:
             self.visit(target)
@@ -152,16 +160,17 @@ class Plan:
 
     def visit(self, x: Map) -> None:
         """Take a map up, after those that it is computed from."""
-        what = x if x.feature is not None else x.call
-        if id(what) in self.seen:
+        call = x.call
+        key = id(x if call is None else call)
+        if key in self.seen:
             return
-        self.seen.add(id(what))
-        if what is x:
+        self.seen.add(key)
+        if call is None:
             self.sources.append(x)
             return
-        for given in x.call.maps:
+        for given in call.maps:
             self.visit(given)
-        self.calls.append(x.call)
+        self.calls.append(call)
 
     def run(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Compute rows of the targets, [1, C, rows, W] each, from those of the sources."""
@@ -211,7 +220,7 @@ class Plan:
             end = min(start + rows, self.height)
             first, last = max(start - self.margin, 0), min(end + self.margin, self.height)
             given = [
-                x.feature.rows(int(first * factor), int(last * factor))
+                store(x).rows(int(first * factor), int(last * factor))
                 for x, factor in zip(self.sources, self.factors, strict=True)
             ]
             results = [x[:, :, start - first : end - first] for x in self.run(given)]
@@ -225,21 +234,22 @@ def size_of(result: Any) -> int:
     return result.nbytes if isinstance(result, Tensor) else sum(map(size_of, result))
 
 
-def store(x: Map) -> Map:
-    """Compute and store a map's rows, unless they are stored."""
-    if x.feature is None:
+def store(x: Map) -> Feature:
+    """Compute and store a map's rows, unless they are stored; return them."""
+    feature = x.feature
+    if feature is None:
         feature = x.scratch.feature(*x.shape[1:])
         for start, (rows,) in Plan([x]).strips():
             feature.write(rows, start)
         x.feature, x.call = feature, None
-    return x
+    return feature
 
 
 def whole(x: Map) -> Tensor:
     """Return a map as a tensor."""
-    return store(x).feature.rows(0, x.shape[-2])
+    return store(x).rows(0, x.shape[-2])
 
 
 def joined(x: Map) -> list[Map]:
     """Return the maps whose concatenation a map is; one that is none alone."""
-    return x.call.maps if x.feature is None and x.call.function is torch.cat else [x]
+    return x.call.maps if x.call is not None and x.call.function is torch.cat else [x]

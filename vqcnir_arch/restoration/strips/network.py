@@ -135,7 +135,7 @@ class ChosenCodes:
 
 
 @contextmanager
-def on_maps(net: nn.Module, codes: ChosenCodes, progress: Callable[[], object]) -> Iterator[None]:
+def on_maps(net: VQNetwork, codes: ChosenCodes, progress: Callable[[], object]) -> Iterator[None]:
     """Let a network's modules take maps: what its big blocks give is stored, once for all that need it."""
     changed = []
 
@@ -144,11 +144,11 @@ def on_maps(net: nn.Module, codes: ChosenCodes, progress: Callable[[], object]) 
         module.forward = lambda x, *more: (on_map if isinstance(x, Map) else forward)(x, *more)
         changed.append(module)
 
-    def store_inputs(module: nn.Module, inputs: tuple) -> None:
+    def store_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         for x in inputs if len(inputs) > 1 else ():  # a fusion, which looks at its inputs more than once
             store_parts(x)
 
-    def store_output(module: nn.Module, inputs: tuple, output: Any) -> None:
+    def store_output(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if not isinstance(module, Upsample):  # to which something may be added
             store_parts(output)
         progress()

@@ -41,13 +41,11 @@ def unopened(function: Callable[..., Tensor], x: Map) -> Map:
 
 def moments(x: Map) -> Tensor:
     """Return mean and mean square of every channel, [2, C], float64; of a concatenation those of its parts."""
-    return torch.cat([store(part).feature.moments() for part in joined(x)], dim=1)
+    return torch.cat([store(part).moments() for part in joined(x)], dim=1)
 
 
 @rule(F.group_norm)
-def group_norm(
-    x: Map, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
-) -> Map:
+def group_norm(x: Map, num_groups: int, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """Group norm with known statistics: one factor and one summand per channel."""
     mean, square = moments(x).unflatten(1, (num_groups, -1)).mean(2)
     size = x.shape[1] // num_groups
@@ -69,16 +67,16 @@ def adaptive_avg_pool2d(x: Map, output_size: Any) -> Tensor:
 @rule(total)
 def sums(function: Callable[..., tuple[Tensor, ...]], *maps: Map) -> tuple[Tensor, ...]:
     """Sums over all pixels, added up in float64."""
-    added: list[Tensor] | None = None
+    added: list[Tensor] = []
     for _, strips in Plan(maps).strips():
         parts = [part.double() for part in function(*strips)]
-        added = parts if added is None else [a + b for a, b in zip(added, parts, strict=True)]
+        added = [a + b for a, b in zip(added, parts, strict=True)] if added else parts
     return tuple(each.float() for each in added)
 
 
 def deform(module: DeformConv2d, x: Map, guide: Map) -> Map:
     """A deformable convolution, whose offsets may point to any row of `x`."""
-    store(x)
+    given = store(x)
     out = x.scratch.feature(*x.shape[1:])
     height = x.shape[-2]
     for start, (prediction,) in Plan([module.conv_offset(guide)]).strips(DEFORM_COST):
@@ -88,7 +86,7 @@ def deform(module: DeformConv2d, x: Map, guide: Map) -> Map:
         last = max(min(end + max(int(vertical.max().ceil()) + 1, 0) + 1, height), first + 1)
         moved = offset.clone()
         moved[:, 0::2] += start - first
-        rows = deform_conv2d_grid_sample(x.feature.rows(first, last), moved, mask, module.weight, module.bias)
+        rows = deform_conv2d_grid_sample(given.rows(first, last), moved, mask, module.weight, module.bias)
         out.write(rows, start)
     return make_map(torch.empty(x.shape, device="meta"), x.scratch, out)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ class Feature:
     def __init__(
         self,
         shape: tuple[int, int, int],
-        storage: Tensor | BinaryIO,
+        storage: Tensor | FileIO,
         release: Callable[[], None],
     ) -> None:
         self.channels, self.height, self.width = shape
@@ -74,8 +75,8 @@ class Feature:
         if self._moments is None:
             step = max(1, PORTION // self.row_bytes)
             strips = (self.rows(start, min(start + step, self.height)) for start in range(0, self.height, step))
-            self._moments = sum(torch.cat(moments(x.permute(0, 2, 3, 1).flatten(1, 2))) * x.shape[2] for x in strips)
-            self._moments /= self.height
+            sums = (torch.cat(moments(x.permute(0, 2, 3, 1).flatten(1, 2))) * x.shape[2] for x in strips)
+            self._moments = sum(sums, torch.zeros(())) / self.height
         return self._moments
 
     def __del__(self) -> None:
@@ -91,10 +92,10 @@ def free_space(folder: Path) -> int:
         raise UserError(f"scratch folder '{folder}' cannot be used: {reason(error)}") from error
 
 
-def open_scratch_file(folder: Path) -> BinaryIO:
+def open_scratch_file(folder: Path) -> FileIO:
     """Open a file without a name, which vanishes with the process."""
     try:
-        return tempfile.TemporaryFile(dir=folder, buffering=0)
+        return cast(Any, tempfile.TemporaryFile(dir=folder, buffering=0))  # on Windows a wrapper of the FileIO
     except OSError as error:
         raise UserError(f"scratch folder '{folder}' cannot be written: {reason(error)}") from error
 
@@ -122,7 +123,7 @@ class Scratch:
         size = channels * height * width * BYTES
         if size <= self.memory:
             self.memory -= size
-            storage = torch.empty(height, width, channels)
+            storage: Tensor | FileIO = torch.empty(height, width, channels)
 
             def release() -> None:
                 self.memory += size
@@ -132,13 +133,13 @@ class Scratch:
                 raise UserError(
                     f"scratch folder '{self.folder}' has {free / 1e9:.1f} GB free, {size / 1e9:.1f} GB more are needed"
                 )
-            storage = open_scratch_file(self.folder)
+            storage = file = open_scratch_file(self.folder)
             self.on_disk += size
             self.most_on_disk = max(self.most_on_disk, self.on_disk)
 
             def release() -> None:
                 self.on_disk -= size
-                storage.close()
+                file.close()
 
         return Feature((channels, height, width), storage, release)
 
