@@ -22,7 +22,13 @@ from vqcnir_arch.archs import VQCNIR, VQGANPrior, find_quantizers
 from vqcnir_arch.archs.loading import own_networks
 from vqcnir_arch.data import night_blur_pair, write_lolblur
 
-pytest_plugins = ["ablation_variants", "launch_place", "model_experiments", "slow_files"]  # fixtures, marks
+pytest_plugins = [
+    "ablation_variants",
+    "launch_place",
+    "model_experiments",
+    "on_device",
+    "slow_files",
+]  # fixtures, marks
 
 # the networks here are tiny; with more threads a second busy process makes the tests ten times slower
 torch.set_num_threads(1)

@@ -28,3 +28,5 @@ SLOW_FILES = frozenset(NAMES.split())
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker("slow" if item.path.stem in SLOW_FILES else "fast")
+        if item.path.stem.endswith("_browser"):
+            item.add_marker("browser")
