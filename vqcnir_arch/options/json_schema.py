@@ -50,7 +50,7 @@ class SchemaMaker:
     def __init__(self) -> None:
         self.definitions: Schema = {}
 
-    def atomic_write(self) -> Schema:
+    def option_file(self) -> Schema:
         """Return the schema of an option file."""
         for part, (registry, decided, more) in PARTS.items():
             self.block(part, {name: self.call(lookup(registry, name), decided, more) for name in known(registry)})
@@ -170,7 +170,7 @@ def without_titles(schema: Any) -> Any:
 
 def json_schema() -> str:
     """Return the schema as text."""
-    return json.dumps(SchemaMaker().atomic_write(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(SchemaMaker().option_file(), indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
