@@ -61,7 +61,7 @@ def test_every_setting_is_in_the_type():
 @pytest.mark.parametrize("setting", faces.SETTINGS)
 @pytest.mark.parametrize("phase", ["train", "val"])
 def test_sample(folder, setting, phase):
-    sample = dataset(folder, setting, phase)[0]
+    sample = dataset(folder, setting, phase, gray_prob=0)[0]
     keys = {"lq", "gt", "lq_large"} if setting == "codeformer_stage3" else {"lq", "gt"}
     assert {key for key, value in sample.items() if isinstance(value, torch.Tensor)} == keys
     for key in keys:
