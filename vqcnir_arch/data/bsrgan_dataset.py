@@ -90,8 +90,8 @@ class BSRGANDataset(CropDataset):
             raise UserError(
                 f"{self.title}: gt_size {options.gt_size}: expected a multiple of {options.scale}, {least} or more"
             )
-        if (options.pairs == "offline" or options.random_resize) and options.hr_size < options.gt_size:
-            raise UserError(f"{self.title}: hr_size {options.hr_size} is smaller than gt_size {options.gt_size}")
+        if options.pairs == "offline" or options.random_resize:
+            self.check_hr_size()
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         name = self.names[index]

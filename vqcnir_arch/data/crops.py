@@ -55,6 +55,12 @@ class CropDataset(ImageDataset):
         if min(image.shape[:2]) < self.options.gt_size:
             raise UserError(f"image '{path}' is {size(image)}, smaller than gt_size {self.options.gt_size}")
 
+    def check_hr_size(self) -> None:
+        """Raise `UserError` if the patch that is cut before the crop, of `hr_size`, is smaller than the crop."""
+        options = self.options
+        if options.hr_size < options.gt_size:
+            raise UserError(f"{self.title}: hr_size {options.hr_size} is smaller than gt_size {options.gt_size}")
+
     def crop(self, *images: np.ndarray) -> list[np.ndarray]:
         """Cut the same random crop out of images of one size, flipped and turned alike."""
         # BasicSR's helpers give one image alone without a list around it

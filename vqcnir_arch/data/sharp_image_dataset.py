@@ -13,7 +13,6 @@ from pydantic import Field, PositiveInt
 from vqcnir_arch.data.crops import CropDataset
 from vqcnir_arch.data.files import log_once_built, to_tensor
 from vqcnir_arch.data.storage import StoredOptions, open_all
-from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import DATASET_REGISTRY, register
 
 
@@ -53,8 +52,8 @@ class SharpImageDataset(CropDataset):
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
         options, title = self.options, self.title
-        if self.is_train and options.random_resize and options.hr_size < options.gt_size:
-            raise UserError(f"{title}: hr_size {options.hr_size} is smaller than gt_size {options.gt_size}")
+        if self.is_train and options.random_resize:
+            self.check_hr_size()
         self.found = open_all(options.dataroot, options.io_backend, title)
         self.names = list(self.found)[: options.max_images]
         log_once_built(f"{title}: {len(self.names)} of {len(self.found)} images of {options.dataroot}")

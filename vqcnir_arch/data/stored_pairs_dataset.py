@@ -70,8 +70,8 @@ class StoredPairsDataset(CropDataset):
         options, title = self.options, self.title
         if self.is_train and options.gt_size % options.scale:
             raise UserError(f"{title}: gt_size {options.gt_size}: expected a multiple of scale {options.scale}")
-        if self.is_train and options.random_resize and options.hr_size < options.gt_size:
-            raise UserError(f"{title}: hr_size {options.hr_size} is smaller than gt_size {options.gt_size}")
+        if self.is_train and options.random_resize:
+            self.check_hr_size()
         roots = {side: Path(getattr(options, side)).expanduser() for side in ("dataroot_gt", "dataroot_lq")}
         self.gt, self.lq = (open_images(root, options.io_backend, f"{title}: {side}") for side, root in roots.items())
         lists = {is_list(root) for root in roots.values()}
