@@ -35,8 +35,10 @@ def check_learns_and_reloads(net, x, target) -> None:
     check_same(net, vqcnir_arch.load_network(net.state_dict()), x)
 
 
-def check_same(net, loaded, x) -> None:
-    """A network and the one that was loaded have equal options and restore the same image."""
+def check_same(net, loaded, x) -> torch.Tensor:
+    """A network and the one that was loaded have equal options and restore the same image, which is returned."""
     assert loaded.options == net.options
     with torch.no_grad():
-        assert torch.equal(loaded(x), net.eval()(x))
+        image = loaded(x)
+        assert torch.equal(image, net.eval()(x))
+    return image

@@ -6,7 +6,7 @@ import pytest
 import torch
 from golden_fill import golden_state_dict
 from host_goldens import check_case, load_golden
-from network_facts import check_learns_and_reloads, count, frozen_names
+from network_facts import check_learns_and_reloads, check_same, count, frozen_names
 from test_femasr import QUANTIZERS, SMALL, published_state
 
 import vqcnir_arch
@@ -78,13 +78,9 @@ def test_published_file(options, tmp_path):
     state["contrast_cri.negatives_mask"] = torch.zeros(16, 16)
     torch.save({"params": state}, tmp_path / "published.pth")
     loaded = vqcnir_arch.load_network(tmp_path / "published.pth")
-    assert loaded.options == net.options
     assert loaded.is_prior == (options.get("stage") == 2)
     net.load_state_dict(state)
-    x = torch.rand(1, 3, 9, 21)
-    with torch.no_grad():
-        image = loaded(x)
-        assert torch.equal(image, net(x))
+    image = check_same(net, loaded, torch.rand(1, 3, 9, 21))
     assert image.shape == (1, 3, 9 * net.scale, 21 * net.scale)
     del state["after_quant_group.3.bias"]
     with pytest.raises(UserError, match=r"AdaCode.*street_views\.after_quant\.bias"):
