@@ -93,19 +93,16 @@ class Engine:
                     self.findings.append(
                         f"{text(here)}: {shown(value)} is not of the kind that the published files have"
                     )
-            elif any(len(rule) > len(here) and matches(rule[: len(here)], here) for rule in self.rules) and (
-                value is None or isinstance(value, dict)
-            ):
+            elif self.keys_below(here) and (value is None or isinstance(value, dict)):
                 self.visit(value or {}, here)
             else:
-                known = {
-                    rule[len(place)]
-                    for rule in self.rules
-                    if len(rule) > len(place) and matches(rule[: len(place)], place)
-                }
-                self.findings.append(
-                    f"{text(here)}: no option of {self.stage.title} that is known here{nearest(here[-1], known, '')}"
-                )
+                hint = nearest(here[-1], self.keys_below(place), "")
+                self.findings.append(f"{text(here)}: no option of {self.stage.title} that is known here{hint}")
+
+    def keys_below(self, place: Place) -> set[str]:
+        """Return the keys that the rules know right below a place."""
+        depth = len(place)
+        return {rule[depth] for rule in self.rules if len(rule) > depth and matches(rule[:depth], place)}
 
     def apply(self, rule: Rule, pattern: Place, here: Place, value: Any) -> None:
         """Do what a rule says of a value, and write it down."""
