@@ -22,6 +22,7 @@ from vqcnir_arch.study.rows import Block, Row, resized, rows_of
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 STAMP = f"Written by scripts/{Path(__file__).name}: change the base, the row or the script."
+PRIOR = "prior/train_prior.yml"
 AS_BASE = "whose comments say what to fill in."
 
 
@@ -97,11 +98,28 @@ def change(file: OptionFile, network: Block, losses: Block) -> None:
         file.insert("train.alignment_opt", loss, value)
 
 
+def bilinear_prior() -> OptionFile:
+    """Return stage I with the upsampling of G that the supplement prints."""
+    file = read(PRIOR)
+    file["name"] += "_bilinear"
+    file.insert("network_g.code_dim", "generator_upsample", "bilinear")
+    file.head(
+        "Stage I with bilinear upsampling in G, as the VQCNIR supplement's table 1 prints it; the published network "
+        "has nearest. For vqcnir/ablations/printed_upsample_d_and_g.yml. Otherwise as train_prior.yml, "
+        f"{AS_BASE} {STAMP}"
+    )
+    return file
+
+
 def ablation(name: str, row: Row) -> OptionFile:
     """Return VQCNIR's training with one row's blocks."""
     file = read("vqcnir/train_vqcnir_lolblur.yml")
     file["name"] = f"VQCNIR_LOLBlur_{name}"
     change(file, row.network, row.losses.get("vqcnir", {}))
+    for loss in row.without:
+        del file[f"train.{loss}"]
+    if "generator_upsample" in row.network:
+        file.replace_in_strings(read(PRIOR)["name"], bilinear_prior()["name"])
     found = printed(row, "VQCNIR")
     if found:
         where = ", ".join(f"{places([each])} ({each.numbers})" for each in found)
@@ -160,6 +178,8 @@ def host_row(base: str, name: str, row: Row, with_gan: bool = False) -> OptionFi
         file["train.scheduler.milestones"] = [training.iterations]
     losses = row.losses.get(training.kind, {})
     change(file, resized(row.network, training.sizes), losses)
+    for loss in row.without:
+        del file[f"train.{loss}"]
     found = printed(row, training.host, base[-2:] if training.kind == "sr" else "")
     what = (places(found) or f"{training.host}, {row.what} ({row.source})") + training.where
     if with_gan:
@@ -169,24 +189,31 @@ def host_row(base: str, name: str, row: Row, with_gan: bool = False) -> OptionFi
         f"{training.iterations // 1000}k iterations" if training.iterations else "the host's iterations"
     )
     words = (
-        super_resolution(file, losses, budget) if training.kind == "sr" else faces(file, name, losses, budget, with_gan)
+        super_resolution(file, row, losses, budget)
+        if training.kind == "sr"
+        else faces(file, name, losses, budget, with_gan)
     )
     result = all_numbers(found) if training.printed and not with_gan else ""
     file.head(f"{what}: {words} Otherwise as train_{base}.yml, {AS_BASE}{result} {STAMP}")
     return file
 
 
-def super_resolution(file: OptionFile, losses: Block, budget: str) -> str:
+def super_resolution(file: OptionFile, row: Row, losses: Block, budget: str) -> str:
     """Change what SinCA has otherwise than FeMaSR and AdaCode; return it in words."""
     file["datasets.train.name"] = "DIV2K"
     file["datasets.train.dataroot"] = "datasets/DIV2K/DIV2K_train_HR"
+    file["datasets.val.name"] = "DIV2K_valid"
+    file["datasets.val.dataroot"] = "datasets/DIV2K/DIV2K_valid_HR"
+    if "max_images" not in file["datasets.val"]:
+        file.insert("datasets.val.variant", "max_images", 10)
     file["datasets.train.dataset_enlarge_ratio"] = 100  # an epoch of 800 photographs is short
     added = {
         "token_opt": ", the cross-entropy of the codes (appendix B.2)",
         "matching_opt": ", matching to the prior's unquantised feature (weight 1 is ours)",
     }
+    words = f"the host's own losses{' but the alignment to quantised codes' if row.without else ''}"
     return (
-        f"the host's own losses{''.join(added[loss] for loss in losses)}; its rates; SinCA's data and budget (section "
+        f"{words}{''.join(added[loss] for loss in losses)}; its rates; SinCA's data and budget (section "
         f"6.1: DIV2K alone, {budget})."
     )
 
@@ -199,11 +226,15 @@ def faces(file: OptionFile, name: str, losses: Block, budget: str, with_gan: boo
     if file["path.pretrain_network_g"]:
         file["path.pretrain_network_g"] = f"experiments/CodeFormer_stage2_{name}/models/net_g_latest.pth"
     if losses:
-        file["train.alignment_opt.loss_weight"] = 1.0
+        is_aligned = "alignment_opt" in file["train"]
+        if is_aligned:
+            file["train.alignment_opt.loss_weight"] = 1.0
         del file["train.token_opt"]
         words = "feature matching and code alignment 1 : 1 (appendix B.1)"
         if losses["matching_opt"]["target"] == "hq_feature":
-            words = "matching to the prior's unquantised feature and code alignment 1 : 1 (the weights are ours)"
+            words = "matching to the prior's unquantised feature" + (
+                " and code alignment 1 : 1 (the weights are ours)" if is_aligned else " alone (its weight is ours)"
+            )
             del file["datasets.train.codes"]  # codes are not what VR is compared with
     if "gan_opt" in file["train"]:
         words += ", L1, perceptual" if losses else ""
@@ -242,6 +273,8 @@ def category(name: str, size: int) -> OptionFile:
         "datasets.train.name": name,
         "datasets.train.dataroot": f"datasets/AdaCode/{name}",
         "datasets.train.dataset_enlarge_ratio": 1,
+        "datasets.val.name": f"{name}_valid",
+        "datasets.val.dataroot": f"datasets/AdaCode/valid/{name}",
         "network_g.codebook_size": size,
         "network_g.code_dim": 256,
         "train.total_iter": 73_500,
@@ -253,8 +286,8 @@ def category(name: str, size: int) -> OptionFile:
     file.head(
         f"Stage 1 of AdaCode for {name.replace('_', ' ')}: FeMaSR's HQ recipe on images of this kind alone, "
         f"{size} codes of 256, batch 8 on each of 4 GPUs, 73,500 iterations. Fill in: datasets: train: dataroot, val: "
-        "dataroot (published: images of this kind; portraits: FFHQ). pyiqa needs LPIPS' weights; needs torchvision's "
-        f"vgg19-dcbb9e9d.pth. {STAMP}"
+        "dataroot (images of this kind that are not trained on; portraits: FFHQ). pyiqa needs LPIPS' weights; needs "
+        f"torchvision's vgg19-dcbb9e9d.pth. {STAMP}"
     )
     return file
 
@@ -265,6 +298,7 @@ def category(name: str, size: int) -> OptionFile:
 def files() -> dict[str, str]:
     """Return all option files that follow from others, path below `options/` to text."""
     made = {f"vqcnir/ablations/{name}.yml": ablation(name, row) for name, row in rows_of("vqcnir").items()}
+    made["prior/train_prior_bilinear.yml"] = bilinear_prior()
     made["vqcnir/test_vqgan_lolblur.yml"] = vqgan(rows_of("study")["vqgan"])
     for host in ("femasr", "adacode"):
         for kind in ("train", "test"):

@@ -43,7 +43,7 @@ def test_loss_is_symmetric_info_nce():
 def model(make_tiny, tmp_path):
     """Return a function that builds the model from two saved priors."""
 
-    def build(train_scale=True, gan=True, **train):
+    def build(gan=True, train_scale=None, **train):
         for name in ("hq", "lq"):
             state = make_tiny("FaceVQGANPrior", flavour="daefr").state_dict()
             torch.save({"params": state}, tmp_path / f"{name}.pth")
@@ -52,7 +52,9 @@ def model(make_tiny, tmp_path):
         losses = copy.deepcopy(LOSSES)
         if gan:
             losses["gan_opt"] = {"type": "GANLoss", "gan_type": "hinge", "loss_weight": 0.8}
-        options = experiment("VQAssociationModel", {**network, "train_scale": train_scale}, losses)
+        options = experiment(
+            "VQAssociationModel", {**network, **({} if train_scale is None else {"train_scale": train_scale})}, losses
+        )
         options["network_d"] = {"type": "PatchDiscriminator", "num_feat": 4, "num_layers": 2}
         options["train"]["optim_d"] = dict(options["train"]["optim_g"])
         options["train"].update(train)
@@ -70,7 +72,7 @@ def step(model, iteration):
 
 def test_training(model, tmp_path):
     """Both priors, both discriminators and the scale train; the GAN begins when it is told to."""
-    made = model(adaptive_gan_weight=1e4, gan_start_iter=1)
+    made = model(train_scale=True, adaptive_gan_weight=1e4, gan_start_iter=1)
     hq = torch.load(tmp_path / "hq.pth")["params"]["quantizer.codebook"]
     assert torch.equal(made.net_g.hq.quantizer.codebook, hq)
     before = {n: p.detach().clone() for net in (made.net_g, made.net_d) for n, p in net.named_parameters()}
@@ -88,7 +90,7 @@ def test_training(model, tmp_path):
 
 
 def test_scale_as_published(model):
-    made = model(train_scale=False, gan=False)
+    made = model(gan=False)
     before = made.net_g.logit_scale.item()
     step(made, 1)
     assert before == made.net_g.logit_scale.item() == pytest.approx(math.log(1 / 0.07))

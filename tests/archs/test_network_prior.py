@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from network_facts import PRIOR_PARTS, frozen_names
 
 from vqcnir_arch.errors import UserError
@@ -46,6 +47,24 @@ def test_prior_of_another_shape(make_tiny, saved_prior, option):
     """What the sizes of the tensors do not tell: another grouping, or blocks that the prior has not or has too many."""
     with pytest.raises(UserError, match=r"prior\.pth"):
         make_tiny("VQCNIR", prior=str(saved_prior[1]), **option)
+
+
+def test_prior_of_another_upsampling(make_tiny, tmp_path):
+    """The supplement's table 1 prints G bilinear; the sizes of the tensors are the same."""
+    prior = make_tiny("VQGANPrior", generator_upsample="bilinear")
+    torch.save({"params": prior.state_dict()}, tmp_path / "prior.pth")
+    for host in ("VQCNIR", "FeMaSR"):
+        with pytest.raises(UserError, match=r"has other options .* generator_upsample bilinear instead of nearest"):
+            make_tiny(host, prior=str(tmp_path / "prior.pth"))
+    net = make_tiny("VQCNIR", randomize=False, prior=str(tmp_path / "prior.pth"), generator_upsample="bilinear")
+    feature = torch.rand(1, 32, 3, 5)
+    for each in (prior, net):  # the first level against torch's own operations
+        doubling, conv = each.generator[0][0]
+        expected = conv(F.interpolate(feature, scale_factor=2, mode="bilinear", align_corners=False))
+        assert torch.allclose(each.generator[0][0](feature), expected, atol=1e-6)
+        assert doubling.mode == "bilinear"
+    with pytest.raises(UserError, match="upsample 'cubic' is unknown"):
+        make_tiny("VQGANPrior", generator_upsample="cubic")
 
 
 def test_prior_that_is_none(make_tiny, tmp_path):

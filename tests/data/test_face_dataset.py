@@ -139,7 +139,7 @@ def test_gray(folder, gt_gray):
 
 
 def test_colourisation_keeps_the_color_of_the_truth(folder):
-    data = dataset(folder, "codeformer_colorization", gray_prob=1, gt_gray=False)
+    data = dataset(folder, "codeformer_colorization", gray_prob=1)
     assert data.gray_prob == 1 and dataset(folder, "codeformer_colorization").gray_prob == 0.01
     sample = data[0]
     assert (sample["gt"][0] - sample["gt"][2]).abs().max() > 0.1

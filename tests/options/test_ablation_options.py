@@ -17,6 +17,7 @@ from vqcnir_arch.options.read import read_options
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "options" / "vqcnir" / "ablations"
 FILES = sorted(FOLDER.glob("*.yml"))
+BILINEAR_PRIOR = read_options(ROOT / "options/prior/train_prior_bilinear.yml")
 
 PARAMETERS = {
     "enhancer_nafblock": 26_721_790,
@@ -30,12 +31,14 @@ PARAMETERS = {
     "printed_attention": 47_854_211,
     "printed_offset": 51_802_446,
     "printed_upsample": 47_854_222,
+    "printed_upsample_d_and_g": 47_854_222,
     "quantizer_code_prediction": 77_393_360,
     "quantizer_code_prediction_self_attention": 77_393_360,
     "quantizer_cross_attention": 76_869_072,
     "quantizer_self_attention": 76_869_072,
     "quantizer_sinca": 76_869_072,
     "quantizer_vr": 48_643_214,
+    "quantizer_vr_feature_alone": 48_643_214,
     "quantizer_vr_softmax": 48_643_214,
     "setting1_d": 15_690_951,
     "setting2_d_dbca": 21_115_390,
@@ -70,8 +73,15 @@ def test_vqgan_is_tested_as_vqcnir():
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_file_differs_from_the_base_in_its_row_alone(path):
     base, options = read(ROOT / "options/vqcnir/train_vqcnir_lolblur.yml"), read(path)
+    if path.stem == "printed_upsample_d_and_g":  # starts from a prior of its own
+        assert options["network_g"]["prior"] == f"experiments/{BILINEAR_PRIOR['name']}/models/net_g_latest.pth"
+        for block, key in (("network_g", "prior"), ("path", "pretrain_network_d")):
+            options[block][key] = options[block][key].replace("_bilinear", "")
+    if path.stem == "quantizer_vr_feature_alone":
+        assert "alignment_opt" not in options["train"]
+        base["train"].pop("alignment_opt")
     for row in (base, options):
-        for block in ("quantizer", "enhancer", "fusion", "upsample"):
+        for block in ("quantizer", "enhancer", "fusion", "upsample", "generator_upsample"):
             row["network_g"].pop(block, None)
         for loss in ("matching_opt", "token_opt"):
             row["train"].pop(loss, None)

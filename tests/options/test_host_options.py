@@ -54,7 +54,10 @@ def test_rows_differ_from_the_retrained_host(host):
                 options.pop("name", None)
                 for loss in ("matching_opt", "token_opt"):
                     options["train"].pop(loss, None)
+                if name.endswith("_feature_alone.yml"):
+                    options["train"].pop("alignment_opt", None)
             assert row == base
+            base = read(f"{folder}/sinca/train_{folder}_x2_retrain.yml")
 
 
 def test_published_validation_decides_which_is_best():
@@ -66,6 +69,8 @@ def test_published_validation_decides_which_is_best():
     assert all(
         path.endswith("net_g_best.pth") for path in read("adacode/train_adacode_stage2.yml")["network_g"]["prior"]
     )
+    stage1 = {read(n)["datasets"]["val"]["dataroot"] for n in TRAINING if "adacode_stage1" in n}
+    assert stage1 == set(read("adacode/train_adacode_stage2.yml")["datasets"]["val"]["dataroot"]) and len(stage1) == 5
     frequencies = {read(f"adacode/train_adacode_{stage}.yml")["val"]["val_freq"] for stage in ("stage2", "x2", "x4")}
     assert frequencies == {3000}
 

@@ -145,7 +145,7 @@ def test_inpainting_and_colourisation_have_their_settings(tmp_path):
     assert options["network_g"]["w"] == 1.0 and options["train"]["gan_start_iter"] == 296001
     convert(published("codeformer/CodeFormer_colorization.yml"), "colors.yml")
     data = read_options(tmp_path / "colors.yml")["datasets"]["train"]
-    assert data["setting"] == "codeformer_colorization" and data["gray_prob"] == 0.01 and data["gt_gray"] is False
+    assert data["setting"] == "codeformer_colorization" and data["gray_prob"] == 0.01
 
 
 @pytest.mark.parametrize(

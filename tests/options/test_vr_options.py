@@ -13,7 +13,7 @@ from vqcnir_arch.options.read import read_options
 from vqcnir_arch.registry import ARCH_REGISTRY, build
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted(ROOT.glob("options/**/*_vr*.yml"))
+FILES = sorted(path for path in ROOT.glob("options/**/*_vr*.yml") if "feature_alone" not in path.stem)
 
 
 def read_docs(*names):
@@ -23,6 +23,18 @@ def read_docs(*names):
 def test_every_host_has_vr():
     hosts = {path.relative_to(ROOT / "options").parts[0] for path in FILES}
     assert hosts == {"vqcnir", "femasr", "adacode", "codeformer", "daefr"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_beside_each_vr_stands_one_without_alignment(path):
+    """VR's page calls quantised codes no optimal target: the same training without the loss towards them."""
+    if path.stem == "quantizer_vr_softmax":
+        return
+    (with_it, alone) = (read_options(path.with_stem(path.stem + end)) for end in ("", "_feature_alone"))
+    assert with_it["train"].pop("alignment_opt") and "alignment_opt" not in alone["train"]
+    assert alone["train"] == with_it["train"]
+    assert alone["train"]["matching_opt"]["target"] == "hq_feature"
+    assert alone["network_g"] == with_it["network_g"] and alone["name"] == with_it["name"] + "_feature_alone"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -33,7 +33,7 @@ class AssociatedPriors(VQNetwork):
     Args:
         channels, codebook_size, code_dim, norm_groups, padding: as `FaceVQGANPrior`.
         hq_prior, lq_prior: their checkpoints, ours or published, to start from.
-        train_scale: let s train. In the published code it is a parameter that no optimiser has.
+        train_scale: let s train; by default it stays as it is, as published: there no optimiser has it.
 
     Source: DAEFR (ICLR 2024) section 3.2.
     """
@@ -50,7 +50,7 @@ class AssociatedPriors(VQNetwork):
         norm_groups: int = 32,
         hq_prior: str | None = None,
         lq_prior: str | None = None,
-        train_scale: bool = True,
+        train_scale: bool = False,
         padding: str = "exact",
     ) -> None:
         super().__init__()

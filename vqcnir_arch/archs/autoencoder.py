@@ -61,13 +61,15 @@ class Generator(nn.ModuleList):
         channels: as the encoder's, full size first.
         res_blocks: residual blocks per doubling.
         norm_groups: groups of the group norms.
+        upsample: `nearest` or `bilinear`.
     """
 
-    def __init__(self, channels: Sequence[int], res_blocks: int, norm_groups: int) -> None:
+    def __init__(self, channels: Sequence[int], res_blocks: int, norm_groups: int, upsample: str = "nearest") -> None:
         coarse_to_fine = list(channels)[::-1]
         super().__init__(
             nn.Sequential(
-                Upsample(before, after), *(ResidualBlock(after, after, norm_groups) for _ in range(res_blocks))
+                Upsample(before, after, upsample),
+                *(ResidualBlock(after, after, norm_groups) for _ in range(res_blocks)),
             )
             for before, after in pairwise(coarse_to_fine)
         )
@@ -87,12 +89,17 @@ class VQAutoencoder(VQNetwork):
     frozen_parts: tuple[str, ...] = ("after_quant", "generator", "out_conv")
 
     def build_codec(
-        self, channels: list[int], res_blocks: int, norm_groups: int, encoder: Encoder | None = None
+        self,
+        channels: list[int],
+        res_blocks: int,
+        norm_groups: int,
+        encoder: Encoder | None = None,
+        upsample: str = "nearest",
     ) -> None:
-        """Build E, G and the output layer; `encoder` stands in the place of the prior's E."""
+        """Build E, G, which doubles the size by `upsample`, and the output layer; `encoder` stands in E's place."""
         self.size_multiple = 2 ** (len(check_channels(channels)) - 1)
         self.encoder = encoder or Encoder(channels, res_blocks, norm_groups)
-        self.generator = Generator(channels, res_blocks, norm_groups)
+        self.generator = Generator(channels, res_blocks, norm_groups, upsample)
         self.out_conv = nn.Conv2d(channels[0], 3, 3, padding=1)
 
     def build_autoencoder(
@@ -103,9 +110,10 @@ class VQAutoencoder(VQNetwork):
         res_blocks: int,
         norm_groups: int,
         encoder: Encoder | None = None,
+        upsample: str = "nearest",
     ) -> None:
         """Build the parts that the prior and the networks that start from it have in common, under the same names."""
-        self.build_codec(channels, res_blocks, norm_groups, encoder)
+        self.build_codec(channels, res_blocks, norm_groups, encoder, upsample)
         self.before_quant = nn.Conv2d(channels[-1], code_dim, 1)
         self.quantizer = quantizer
         self.after_quant = nn.Conv2d(code_dim, channels[-1], 3, padding=1)

@@ -17,8 +17,14 @@ from vqcnir_arch.tensor_files import read_state_dict
 
 WHOLE = {"": ""}
 """All of a prior, as parts."""
-STRUCTURE = ("flavour", "channels", "res_blocks", "norm_groups")
-"""Options that the sizes of tensors do not tell."""
+STRUCTURE = {
+    "flavour": None,
+    "channels": None,
+    "res_blocks": None,
+    "norm_groups": None,
+    "generator_upsample": "nearest",
+}
+"""Options that the sizes of tensors do not tell: what a network has that has no such option (None: whatever it is)."""
 logger = logging.getLogger("basicsr")
 
 
@@ -81,8 +87,8 @@ def start_parts(
     if clashes:
         raise UserError(f"prior '{path}' has other sizes than this network: {clashes[0]}, {len(clashes)} in all")
     if not parts.keys() <= own.keys():  # tensors alone, such as a codebook, have no structure
-        wanted = net.prior_options()
-        differing = [n for n in STRUCTURE if n in wanted and prior.options[n] != wanted[n]]
+        wanted = {**{n: value for n, value in STRUCTURE.items() if value}, **net.prior_options()}
+        differing = [n for n in STRUCTURE if n in wanted and n in prior.options and prior.options[n] != wanted[n]]
         if differing:
             clashes = [f"{n} {prior.options[n]} instead of {wanted[n]}" for n in differing]
             raise UserError(f"prior '{path}' has other options than this network: {', '.join(clashes)}")

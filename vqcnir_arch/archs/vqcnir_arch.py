@@ -112,7 +112,8 @@ class VQCNIR(VQAutoencoder):
     (47,854,222 parameters). The codebook never has a gradient here.
 
     Args:
-        channels, codebook_size, code_dim, res_blocks, norm_groups: as `VQGANPrior`; equal to those of the prior.
+        channels, codebook_size, code_dim, res_blocks, norm_groups, generator_upsample: as `VQGANPrior`; equal to those
+            of the prior.
         quantizer: `{type: NearestCode | SinCA | VectorRegression | CrossAttention | SelfAttention | CodePrediction}`
             with that quantizer's options.
         enhancer: `{type: AIEM | ResBlock | NAFBlock | SwinBlock | none, depth: 12}` with that block's options, for
@@ -150,6 +151,7 @@ class VQCNIR(VQAutoencoder):
         enhancer: dict[str, Any] | None = None,
         fusion: dict[str, Any] | None = None,
         upsample: Literal["nearest", "bilinear"] = "nearest",
+        generator_upsample: Literal["nearest", "bilinear"] = "nearest",
         illumination: dict[str, Any] | None = None,
         skips: bool = False,
         residual: bool = False,
@@ -163,7 +165,9 @@ class VQCNIR(VQAutoencoder):
         self.remember_options(locals())
         quantizer, enhancer, fusion = (self.options[name] for name in ("quantizer", "enhancer", "fusion"))
         built_quantizer = build(QUANTIZER_REGISTRY, quantizer, codebook_size=codebook_size, code_dim=code_dim)
-        self.build_autoencoder(channels, built_quantizer, code_dim, res_blocks, norm_groups)
+        self.build_autoencoder(
+            channels, built_quantizer, code_dim, res_blocks, norm_groups, upsample=generator_upsample
+        )
         self.enhancer = build_enhancer(enhancer, channels[-1])
         self.decoder = FusionDecoder(channels, fusion, norm_groups, upsample, skips)
         self.illumination = IlluminationCurve(**illumination) if illumination is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -26,6 +26,8 @@ class VQGANPrior(VQAutoencoder):
         norm_groups: groups of the group norms.
         semantic_dim: channels of the semantic head that the semantic-guided loss compares with VGG19 relu4_4 (512);
             0 builds none. Used in training alone.
+        generator_upsample: how G doubles the size, `nearest` as published or `bilinear` as the supplement's
+            table 1 says.
         padding: `exact` pads to the next multiple of 8; `published` always to the next multiple of 64 (in eval mode).
 
     Source: VQCNIR (AAAI 2024) section 3.2 and its supplement; FeMaSR (ACM MM 2022).
@@ -41,12 +43,14 @@ class VQGANPrior(VQAutoencoder):
         res_blocks: int = 2,
         norm_groups: int = 32,
         semantic_dim: int = 0,
+        generator_upsample: Literal["nearest", "bilinear"] = "nearest",
         padding: str = "exact",
     ) -> None:
         super().__init__()
         channels = list(channels)
         self.remember_options(locals())
-        self.build_autoencoder(channels, NearestCode(codebook_size, code_dim), code_dim, res_blocks, norm_groups)
+        quantizer = NearestCode(codebook_size, code_dim)
+        self.build_autoencoder(channels, quantizer, code_dim, res_blocks, norm_groups, upsample=generator_upsample)
         head = [nn.Conv2d(code_dim, semantic_dim, 1), nn.ReLU()] if semantic_dim else []
         self.semantic_head = nn.Sequential(*head)
         self.draw_weights()

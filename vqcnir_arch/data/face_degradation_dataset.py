@@ -30,6 +30,7 @@ class FacePairs:
     lq: str | None
     lq_large: str | None = None
     reconstructs_lq: bool = False  # the degraded face is the ground truth, too
+    grays_gt: bool = True  # the truth of a grey input is grey, unless it is to get its colours back
 
 
 Setting = Literal[
@@ -49,7 +50,7 @@ SETTINGS: dict[Setting, FacePairs] = {
     "codeformer_stage1": FacePairs(None),
     "codeformer_stage2": FacePairs("codeformer_large"),
     "codeformer_stage3": FacePairs("codeformer_small", lq_large="codeformer_large"),
-    "codeformer_colorization": FacePairs("codeformer_colors"),
+    "codeformer_colorization": FacePairs("codeformer_colors", grays_gt=False),
     "codeformer_inpainting": FacePairs("codeformer_strokes"),
     "daefr_hq_codebook": FacePairs(None),
     "daefr_lq_codebook": FacePairs("daefr_light", reconstructs_lq=True),
@@ -74,7 +75,10 @@ class FaceDegradationOptions(LoaderOptions):
         le=1,
         description="probability of a grey input; default: the setting's (0.01 for colourisation, else 0)",
     )
-    gt_gray: bool = Field(True, description="the ground truth of a grey input is grey, too")
+    gt_gray: bool | None = Field(
+        None,
+        description="the ground truth of a grey input is grey, too; default: yes, but for codeformer_colorization",
+    )
     codes: str | None = Field(
         None, description="file of `vqcnir data codes` with the prior's codes of these faces: spares its encoder"
     )
@@ -110,6 +114,7 @@ class FaceDegradationDataset(ImageDataset):
         super().__init__(opt)
         self.pairs = SETTINGS[self.options.setting]
         self.gray_prob = self.gray_probability()
+        self.gt_gray = self.pairs.grays_gt if self.options.gt_gray is None else self.options.gt_gray
         self.paths = find_photos(self.options.dataroot, self.title)
         self.names = list(self.paths)[: self.options.max_images]
         self.codes = read_codes(self.options.codes, self.names) if self.options.codes and self.is_train else None
@@ -162,7 +167,7 @@ class FaceDegradationDataset(ImageDataset):
                 images[key], _ = face(gt, rng, with_gray(FACE_SETTINGS[setting], is_gray))
         if self.pairs.reconstructs_lq:
             images["gt"] = images["lq"]
-        elif is_gray and self.options.gt_gray and self.pairs.lq is not None:
+        elif is_gray and self.gt_gray and self.pairs.lq is not None:
             images["gt"] = degrade(gt, [Gray()])
         return images
 

@@ -31,6 +31,7 @@ class Row:
         network: blocks of `network_g` in place of the base's, at the papers' size.
         losses: blocks of `train` beside the base's, by kind of base: `vqcnir`, `sr` or `faces`; where the kind is
             missing the host's own losses teach it.
+        without: losses of the base's `train` that it does not have.
         bases: where it stands: in the `study`, as ablation of `vqcnir`, or as a host's training.
         printed: where papers print it, as `evaluation/papers.yml` has it: "source table: method", {} being the host.
         source: where it comes from, for a row that no table has.
@@ -42,6 +43,7 @@ class Row:
     what: str
     network: Block = field(default_factory=dict)
     losses: dict[str, Block] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
     bases: tuple[str, ...] = BOTH
     printed: tuple[str, ...] = ()
     source: str = "in no table"
@@ -146,6 +148,15 @@ ROWS = {
         "VR",
         quantizer("VectorRegression", weights="real"),
         REGRESSION,
+        bases=("vqcnir", *HOSTS, *AT_X4),
+        source=VR_PAGE,
+    ),
+    "quantizer_vr_feature_alone": Row(
+        "quantizer",
+        "VR, no alignment to quantised codes, which its page calls no optimal target",
+        quantizer("VectorRegression", weights="real"),
+        REGRESSION,
+        ("alignment_opt",),
         ("vqcnir", *HOSTS, *AT_X4),
         source=VR_PAGE,
     ),
@@ -155,7 +166,7 @@ ROWS = {
             f"VR, head {head}",
             quantizer("VectorRegression", weights="real", head=head),
             REGRESSION,
-            ("study",),
+            bases=("study",),
         )
         for head in ("mlp", "conv", "linear")
     },
@@ -205,6 +216,13 @@ ROWS = {
     "printed_offset": Row("as printed", "offsets of eq. 12", fusion("DBCA", **HEADS, offset="paper", offset_groups=4)),
     "printed_upsample": Row(
         "as printed", "bilinear upsampling in D", {"upsample": "bilinear"}, source="supplement table 1 prints it"
+    ),
+    "printed_upsample_d_and_g": Row(
+        "as printed",
+        "bilinear upsampling in D and G, with a prior trained so",
+        {"upsample": "bilinear", "generator_upsample": "bilinear"},
+        bases=("vqcnir",),
+        source="supplement table 1 prints it",
     ),
     "setting1_d": Row(
         "parts",

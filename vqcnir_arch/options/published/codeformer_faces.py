@@ -50,10 +50,7 @@ def setting(value: Any, source: Source, here: Place) -> Mapping[str, Any]:
     best = min(wrong, key=lambda name: len(wrong[name]))
     if wrong[best]:
         raise UserError(f"no setting of FaceDegradationDataset draws so: {best} has {shown(wrong[best])}")
-    colored = (
-        {f"{DATA}: gt_gray": False} if best == "codeformer_colorization" else {}
-    )  # its task is to give colour back
-    return {f"{DATA}: setting": best, **colored}
+    return {f"{DATA}: setting": best}
 
 
 def listed(value: Any) -> Any:
