@@ -85,9 +85,10 @@ def losses_for(quantizer: str) -> dict:
 @pytest.fixture
 def make_model(make_tiny, tmp_path):
     """Return a function that builds a `VQRestorationModel` for a variant of the tiny VQCNIR, and its first batch."""
-    torch.save({"params": make_tiny("VQGANPrior").state_dict()}, tmp_path / "prior.pth")
 
     def make(network: dict, train: dict | None = None):
+        as_network = {name: network[name] for name in ("generator_upsample",) if name in network}
+        torch.save({"params": make_tiny("VQGANPrior", **as_network).state_dict()}, tmp_path / "prior.pth")
         network = {"type": "VQCNIR", **copy.deepcopy({**TINY_OPTIONS["VQCNIR"], **network})}
         network.update(prior=str(tmp_path / "prior.pth"), freeze_prior=True)
         kind = network.get("quantizer", {}).get("type", "NearestCode")

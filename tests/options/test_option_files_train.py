@@ -71,7 +71,8 @@ def test_files_for_training_are_found():
 @pytest.mark.parametrize("name", TRAINING)
 def test_step_with_all_losses_and_round_trip(make_tiny, vgg19_file, tmp_path, name):
     options = check_options(read_options(FOLDER / name), is_train=True)
-    prior = make_tiny("VQGANPrior", channels=channels_of(options["network_g"]))
+    upsample = {name: value for name, value in options["network_g"].items() if name == "generator_upsample"}
+    prior = make_tiny("VQGANPrior", channels=channels_of(options["network_g"]), **upsample)
     torch.save({"params": prior.state_dict()}, tmp_path / "prior.pth")
     options["num_gpu"] = 0
     options["network_g"] = small_network(options["network_g"], tmp_path / "prior.pth")
