@@ -10,7 +10,7 @@ NAMES = """
     test_ablation_networks test_ablation_options test_ablations test_adacode test_adacode_training test_association
     test_bench test_bsrgan_draws test_checkpoint_published test_codebook_analysis test_codeformer test_convert
     test_cpu_forms test_daefr test_demo test_distributed test_evaluation_after_test test_evaluation_command
-    test_evaluation_metrics test_examples test_export test_face_analysis test_face_options test_face_prior test_femasr
+    test_evaluation_metrics test_examples test_export test_face_analysis test_face_options test_face_prior test_fake_cuda test_femasr
     test_further_host test_goldens test_host_options test_hostile_checkpoints test_hostile_images test_hosts_distributed
     test_hosts_sr test_hosts_synthesis test_import test_inspect test_inspect_codebook test_kept_results test_launch
     test_launch_errors test_make_options test_memory test_metrics_log test_model_parts test_model_training

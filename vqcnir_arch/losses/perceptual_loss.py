@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.precision import at_least_float32
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.losses.vgg import VGGFeatures
 from vqcnir_arch.registry import LOSS_REGISTRY, register
@@ -91,7 +92,7 @@ class LPIPSLoss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare two batches of RGB images in [0, 1], [B, 3, H, W]."""
-        return self.loss_weight * self.lpips(prediction, target.detach()).mean()
+        return self.loss_weight * at_least_float32(self.lpips(prediction, target.detach())).mean()
 
 
 @register(LOSS_REGISTRY)
