@@ -1,17 +1,14 @@
 """vqcnir: image restoration with a vector-quantised prior, as a BasicSR plugin.
 
-Importing this package makes BasicSR 1.4.2 importable on a current torchvision and registers the networks, losses,
-models, datasets and metrics in BasicSR's registries. It changes nothing else.
+Importing this package makes BasicSR 1.4.2 importable on a current torchvision, and its registries know our networks,
+losses, models, datasets and metrics. It changes nothing else, and imports torch, BasicSR and its own parts when they
+are used: `__init__.pyi` says where each name stands.
 """
 
-from vqcnir_arch.compat import make_basicsr_importable
+import lazy_loader
 
-make_basicsr_importable()
+from vqcnir_arch.compat import meet_basicsr
 
-from vqcnir_arch import archs, data, losses, metrics, models  # noqa: E402
-from vqcnir_arch.archs.loading import load_network  # noqa: E402
-from vqcnir_arch.errors import UserError  # noqa: E402
-from vqcnir_arch.restoration import restore  # noqa: E402
-from vqcnir_arch.version import __version__  # noqa: E402
+meet_basicsr()
 
-__all__ = ["UserError", "__version__", "archs", "data", "load_network", "losses", "metrics", "models", "restore"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

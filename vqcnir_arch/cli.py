@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.memory import keep_freed_memory
-from vqcnir_arch.training.distributed import reports_errors
+from vqcnir_arch.processes import reports_errors
 from vqcnir_arch.version import __version__
 
 USER_ERROR_STATUS = 2

@@ -6,19 +6,15 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors.torch import save
-
-from vqcnir_arch.archs.loading import load_network, published_state_dict
-from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.options.published.command import OPTION_ENDINGS, convert_options
-from vqcnir_arch.tensor_files import SAFETENSORS
+from vqcnir_arch.names import CHECKPOINT_ENDINGS, OPTION_ENDINGS, SAFETENSORS
 from vqcnir_arch.version import __version__
 
-ENDINGS = (SAFETENSORS, ".pth", ".pt", ".ckpt")
+if TYPE_CHECKING:
+    from vqcnir_arch.archs.network import VQNetwork
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,14 +28,14 @@ def main(arguments: Sequence[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="vqcnir convert", description=main.__doc__.splitlines()[0])
     parser.add_argument("source", help="checkpoint, or a published project's option file (.yml)")
-    parser.add_argument("target", help=f"file to write, its ending says the format: {', '.join(ENDINGS)}")
+    parser.add_argument("target", help=f"file to write, its ending says the format: {', '.join(CHECKPOINT_ENDINGS)}")
     parser.add_argument("--layout", choices=["ours", "published"], default="ours", help="names of the tensors")
     parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
     known = parser.parse_args(arguments)
 
     target = Path(known.target).expanduser()
     is_options = Path(known.source).suffix.lower() in OPTION_ENDINGS
-    endings = OPTION_ENDINGS if is_options else ENDINGS
+    endings = OPTION_ENDINGS if is_options else CHECKPOINT_ENDINGS
     if target.suffix not in endings:
         raise UserError(f"'{target}' has the ending '{target.suffix}'{nearest(target.suffix, endings)}")
     if target.exists() and not known.overwrite:
@@ -47,16 +43,32 @@ def main(arguments: Sequence[str]) -> None:
     if is_options and known.layout == "published":
         raise UserError("--layout published is for checkpoints: option files are translated into ours alone")
     if is_options:
+        from vqcnir_arch.options.published.command import convert_options
+
         convert_options(known.source, target)
-        return
-    net = load_network(known.source)
-    state = published_state_dict(net) if known.layout == "published" else dict(net.state_dict())
+    else:
+        convert_checkpoint(known.source, target, known.layout)
+
+
+def convert_checkpoint(source: str, target: Path, layout: str) -> None:
+    """Write a checkpoint's tensors in the format that the target's ending says, under the layout's names.
+
+    Raises:
+        UserError: it is no checkpoint, or the published layout cannot hold its options.
+    """
+    import torch
+    from safetensors.torch import save
+
+    from vqcnir_arch.archs.loading import load_network, published_state_dict
+
+    net = load_network(source)
+    state = published_state_dict(net) if layout == "published" else dict(net.state_dict())
     with atomic_write(target) as file:
         if target.suffix == SAFETENSORS:
             file.write(save({name: tensor.contiguous() for name, tensor in state.items()}, metadata(net)))
         else:
             torch.save({"params": state}, file)
-    print(f"{target}: {type(net).__name__}, {len(state)} tensors, {known.layout} layout")
+    print(f"{target}: {type(net).__name__}, {len(state)} tensors, {layout} layout")
 
 
 def metadata(net: VQNetwork) -> dict[str, str]:

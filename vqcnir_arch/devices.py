@@ -13,17 +13,12 @@ import psutil
 import torch
 from torch import nn
 
+from vqcnir_arch import names
 from vqcnir_arch.errors import UserError
 
 CPU = torch.device("cpu")
-PRECISIONS = {
-    "fp32": None,
-    "bf16": torch.bfloat16,
-    "bf16-all": torch.bfloat16,
-    "fp16": torch.float16,
-    "fp16-all": torch.float16,
-}
-"""Without `-all`, what decides the codes stays in float32: another code changes more than rounding does."""
+DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {name: DTYPES[name.removesuffix("-all")] for name in names.PRECISIONS}
 
 
 @runtime_checkable

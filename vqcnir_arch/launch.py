@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.training.distributed import is_first, leave_processes
+from vqcnir_arch.processes import is_first
 
 
 def run(pipeline: str, arguments: Sequence[str]) -> None:
@@ -48,6 +48,7 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     from vqcnir_arch.options.unchecked import unchecked_blocks
     from vqcnir_arch.pipeline_fixes import launcher_fixes, replaced
     from vqcnir_arch.signals import Stopped
+    from vqcnir_arch.training.distributed import leave_processes
 
     is_train = pipeline == "train"
     root = Path(known.root).expanduser().resolve()

@@ -6,8 +6,6 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-import torch
-
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, from malloc.h
 LARGEST = (2**30, 2**25)
 """Up to so many bytes a tensor's memory is kept: the first that the C library takes (older ones take no more)."""
@@ -19,6 +17,8 @@ NO_MEMORY = ("can't allocate memory", "bad_alloc", "could not create a primitive
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is short; torch has no class of its own for it on a CPU."""
+    import torch  # not above: a command imports this module before it knows whether it needs torch
+
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in NO_MEMORY)
 
 

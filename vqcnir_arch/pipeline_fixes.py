@@ -47,10 +47,10 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.models import VQModel, kept_results
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.tensor_files import read_training_state
-from vqcnir_arch.training import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.distributed import from_first, init_processes
 from vqcnir_arch.training.metrics_log import MetricsLog, RecordingLogger
 from vqcnir_arch.training.run import TrainingRun
+from vqcnir_arch.training.safe_model import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.sampling import ResumableSampler, SeededSamples, keep_worker_alive
 from vqcnir_arch.training.saved_runs import below, newest_checkpoint, read_checkpoint
 from vqcnir_arch.version import __version__

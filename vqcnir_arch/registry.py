@@ -1,4 +1,4 @@
-"""BasicSR's registries, ours beside them, and how both are filled."""
+"""The registries that we share with BasicSR, ours beside them, and how all are filled."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ import importlib
 import inspect
 import logging
 import pkgutil
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-import torch
-from basicsr.utils.registry import (
-    ARCH_REGISTRY,
-    DATASET_REGISTRY,
-    LOSS_REGISTRY,
-    METRIC_REGISTRY,
-    MODEL_REGISTRY,
-    Registry,
-)
+import sys
+from collections.abc import Callable, ItemsView, Iterator, KeysView
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vqcnir_arch.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "ARCH_REGISTRY",
@@ -39,8 +33,90 @@ __all__ = [
     "names",
     "optimizers",
     "register",
+    "registered",
     "with_defaults",
 ]
+
+BASICSR = "basicsr.utils.registry"
+ENDINGS = {"archs": "_arch", "losses": "_loss", "metrics": "_metric", "data": "_dataset", "models": "_model"}
+"""The packages that fill the shared registries, and how the names of their modules that register something end."""
+
+
+class Registry:
+    """Classes or functions of one kind by their names, with the interface of BasicSR's class of that name.
+
+    Args:
+        name: the kind, for messages.
+        fill: imports all that registers here; called before the first look for what is not there yet.
+    """
+
+    def __init__(self, name: str, fill: Callable[[], None] | None = None) -> None:
+        self._name = name
+        self._obj_map: dict[str, Any] = {}
+        self._fill = fill
+
+    def register(self, obj: Any = None, suffix: str | None = None) -> Any:
+        """Register an object as `NAME`, or as `NAME_suffix`; without one, return a decorator that does.
+
+        Raises:
+            AssertionError: that name is taken, as in BasicSR.
+        """
+        if obj is None:
+            return lambda decorated: self.register(decorated, suffix)
+        name = f"{obj.__name__}_{suffix}" if isinstance(suffix, str) else obj.__name__
+        if name in self._obj_map:
+            raise AssertionError(f"An object named '{name}' was already registered in '{self._name}' registry!")
+        self._obj_map[name] = obj
+        return obj
+
+    def get(self, name: str, suffix: str = "basicsr") -> Any:
+        """Return what is registered as `name`, or as `name_suffix`.
+
+        Raises:
+            KeyError: nothing is.
+        """
+        for known in (name, f"{name}_{suffix}"):
+            if known in self:
+                return self._obj_map[known]
+        raise KeyError(f"No object named '{name}' found in '{self._name}' registry!")
+
+    def keys(self) -> KeysView[str]:
+        """Return all names."""
+        return self._filled().keys()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._obj_map or name in self._filled()
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        items: ItemsView[str, Any] = self._filled().items()
+        return iter(items)
+
+    def _filled(self) -> dict[str, Any]:
+        if self._fill is not None:
+            self._fill()
+            self._fill = None
+        return self._obj_map
+
+
+def fill() -> None:
+    """Import BasicSR and everything of ours that registers in the registries that we share."""
+    importlib.import_module("basicsr")
+    for package, ending in ENDINGS.items():
+        module = importlib.import_module(f"vqcnir_arch.{package}")
+        import_modules(module.__name__, list(module.__path__), ending)
+
+
+# those of BasicSR where it has been imported before us; else it gets these (`compat`), and imports nothing of ours
+SHARED: dict[str, Registry] = {
+    f"{kind.upper()}_REGISTRY": getattr(sys.modules.get(BASICSR), f"{kind.upper()}_REGISTRY", None)
+    or Registry(kind, fill)
+    for kind in ("dataset", "arch", "model", "loss", "metric")
+}
+ARCH_REGISTRY = SHARED["ARCH_REGISTRY"]
+DATASET_REGISTRY = SHARED["DATASET_REGISTRY"]
+LOSS_REGISTRY = SHARED["LOSS_REGISTRY"]
+METRIC_REGISTRY = SHARED["METRIC_REGISTRY"]
+MODEL_REGISTRY = SHARED["MODEL_REGISTRY"]
 
 QUANTIZER_REGISTRY = Registry("quantizer")
 ENHANCER_REGISTRY = Registry("enhancer")
@@ -58,7 +134,7 @@ def register(registry: Registry) -> Callable[[T], T]:
     """
 
     def decorate(obj: T) -> T:
-        if obj.__name__ in registry:
+        if obj.__name__ in registered(registry):
             logging.getLogger("vqcnir").warning(
                 "'%s' is already in the %s registry: ours is registered as '%s_%s'",
                 obj.__name__, registry._name, obj.__name__, SUFFIX,
@@ -71,6 +147,11 @@ def register(registry: Registry) -> Callable[[T], T]:
     return decorate
 
 
+def registered(registry: Registry) -> dict[str, Any]:
+    """Return what has been registered so far, by name; nothing is imported for it."""
+    return registry._obj_map
+
+
 def names(registry: Registry) -> list[str]:
     """Return the names that an option file may use; BasicSR's `_basicsr` copies count without their suffix."""
     return sorted({name.removesuffix("_basicsr") for name, _ in registry})
@@ -78,6 +159,8 @@ def names(registry: Registry) -> list[str]:
 
 def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
     """Return torch's optimisers by name."""
+    import torch
+
     base = torch.optim.Optimizer
     classes = {name: cls for name, cls in vars(torch.optim).items() if isinstance(cls, type) and issubclass(cls, base)}
     del classes["Optimizer"]
@@ -159,7 +242,7 @@ def build(registry: Registry, options: dict[str, Any], **arguments: Any) -> Any:
 
 
 def import_modules(package: str, path: list[str], ending: str) -> None:
-    """Import every module of `package` whose name ends in `ending`; that is what fills the registries."""
+    """Import every module of `package` whose name ends in `ending`; that registers what is in it."""
     for module in pkgutil.iter_modules(path):
         if module.name.endswith(ending):
             importlib.import_module(f"{package}.{module.name}")

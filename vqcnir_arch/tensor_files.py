@@ -16,22 +16,16 @@ from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.names import PUBLISHED_WEIGHTS, SAFETENSORS
 from vqcnir_arch.packaged import named_path
 
 WRAPPERS = ("params_ema", "params", "state_dict")
 PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.")
-SAFETENSORS = ".safetensors"
 LIGHTNING_CALLBACKS = (
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
     "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
 )
 """Classes that Lightning 1.0 writes into a checkpoint as the keys of its callbacks' states (DAEFR's `.ckpt` files)."""
-PUBLISHED_WEIGHTS = (
-    "the authors' VQCNIR is behind the links (Google Drive, BaiduYun) in the README of "
-    "https://github.com/AlexZou14/VQCNIR, which states no licence; its prior, FeMaSR_HRP_model_g.pth, is in the "
-    "releases of https://github.com/chaofengc/FeMaSR, whose licence is CC BY-NC-SA 4.0 (non-commercial)"
-)
-"""Where the weights are that users have read of and look for."""
 logger = logging.getLogger("basicsr")
 
 

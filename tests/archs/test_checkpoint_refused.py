@@ -15,7 +15,7 @@ import vqcnir_arch
 from vqcnir_arch.archs.published.layout import published_names
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.tensor_files import PUBLISHED_WEIGHTS
+from vqcnir_arch.names import PUBLISHED_WEIGHTS
 
 
 def test_missing_file(make_tiny, tmp_path):

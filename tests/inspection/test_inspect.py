@@ -10,8 +10,8 @@ import yaml
 
 from vqcnir_arch import UserError
 from vqcnir_arch.cli import dispatch
-from vqcnir_arch.inspection import inspect_options
 from vqcnir_arch.inspection.cost import fakes, multiply_adds, saved_for_backward, state_share, step_memory
+from vqcnir_arch.inspection.experiments import inspect_options
 from vqcnir_arch.options.reference import reference
 
 ROOT = Path(__file__).resolve().parents[2]

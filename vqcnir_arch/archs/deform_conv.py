@@ -7,7 +7,6 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from vqcnir_arch.archs import cpu
 from vqcnir_arch.archs.precision import at_least_float32, without_autocast
@@ -131,5 +130,7 @@ class DeformConv2d(nn.Module):
             if x.device.type == "cpu" and cpu.is_enabled():
                 out = deform_conv2d_grid_sample(wide, offset, mask, weight, bias)
             else:
+                from torchvision.ops import deform_conv2d  # a second to import, which a CPU does not need
+
                 out = deform_conv2d(wide, offset, weight, bias, padding=1, mask=mask)
         return out.to(x.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from basicsr.archs.arch_util import ResidualBlockNoBN
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.aiem import simple_gate
@@ -14,7 +13,7 @@ from vqcnir_arch.registry import ENHANCER_REGISTRY, register
 
 
 @register(ENHANCER_REGISTRY)
-class ResBlock(ResidualBlockNoBN):
+class ResBlock(nn.Module):
     """EDSR's residual block, x + conv(ReLU(conv(x))) without norm: [B, C, H, W] to the same shape.
 
     Args:
@@ -22,7 +21,12 @@ class ResBlock(ResidualBlockNoBN):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(num_feat=channels)
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(x)))
 
 
 @register(ENHANCER_REGISTRY)

@@ -15,7 +15,7 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.published.layout import all_layouts, closest_names, dead_names, layouts_of
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.packaged import DEFAULT
-from vqcnir_arch.registry import ARCH_REGISTRY
+from vqcnir_arch.registry import ARCH_REGISTRY, registered
 from vqcnir_arch.tensor_files import read_state_dict
 
 PLAUSIBLE = 4096
@@ -24,7 +24,8 @@ PLAUSIBLE = 4096
 
 def own_networks() -> list[type[VQNetwork]]:
     """Return the registered networks of this library."""
-    classes = [obj for _, obj in ARCH_REGISTRY if isinstance(obj, type) and issubclass(obj, VQNetwork)]
+    known = registered(ARCH_REGISTRY).values()  # BasicSR's others are not asked for
+    classes = [obj for obj in known if isinstance(obj, type) and issubclass(obj, VQNetwork)]
     return sorted(classes, key=lambda cls: cls.__name__)
 
 

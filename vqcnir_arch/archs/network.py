@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.cpu import to_channels_last
 from vqcnir_arch.archs.extra_state import EXTRA_STATE, decode_options, encode_options
-from vqcnir_arch.archs.padding import PADDING_RULES, crop_bottom_right, pad_bottom_right
+from vqcnir_arch.archs.padding import crop_bottom_right, pad_bottom_right
 from vqcnir_arch.archs.published.layout import rename_published
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.names import PADDING_RULES
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, lookup, with_defaults
 
 

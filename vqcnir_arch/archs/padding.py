@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PADDING_RULES = ("exact", "published")
-
 
 def mirrored_indices(size: int, target: int, device: torch.device) -> Tensor:
     """Return `target` indices into an axis of length `size` that walk to its end and back, repeating the edge.

@@ -1,25 +1,5 @@
-"""Data sets; importing this package registers them."""
+"""Data sets; `__init__.pyi` says where each name stands, and it is imported when it is used."""
 
-from vqcnir_arch.data.bsrgan_dataset import BSRGANDataset
-from vqcnir_arch.data.face_degradation_dataset import FaceDegradationDataset
-from vqcnir_arch.data.lolblur_dataset import LOLBlurDataset
-from vqcnir_arch.data.night_blur import NightBlurPair, NightBlurSettings, night_blur_pair, write_lolblur
-from vqcnir_arch.data.night_blur_dataset import NightBlurDataset
-from vqcnir_arch.data.sharp_image_dataset import SharpImageDataset
-from vqcnir_arch.data.stored_pairs_dataset import StoredPairsDataset
-from vqcnir_arch.registry import import_modules
+import lazy_loader
 
-__all__ = [
-    "BSRGANDataset",
-    "FaceDegradationDataset",
-    "LOLBlurDataset",
-    "NightBlurDataset",
-    "NightBlurPair",
-    "NightBlurSettings",
-    "SharpImageDataset",
-    "StoredPairsDataset",
-    "night_blur_pair",
-    "write_lolblur",
-]
-
-import_modules(__name__, __path__, "_dataset")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

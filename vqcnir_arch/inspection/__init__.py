@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.inspection.checkpoints import describe_checkpoint
-from vqcnir_arch.inspection.experiments import inspect_options
-from vqcnir_arch.inspection.text import describe, table
-
-OPTION_ENDINGS = (".yml", ".yaml")
+from vqcnir_arch.names import OPTION_ENDINGS
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,14 +28,20 @@ def main(arguments: Sequence[str]) -> None:
     findings, reports = [], []
     for file in files:
         if Path(file).suffix.lower() in OPTION_ENDINGS:
+            from vqcnir_arch.inspection.experiments import inspect_options
+
             reports.append(inspect_options(file))
             findings += [f"{file}: {finding}" for finding in reports[-1].findings]
             continue
+        from vqcnir_arch.inspection.checkpoints import describe_checkpoint
+
         try:
             print(describe_checkpoint(file))
         except UserError as error:
             findings += str(error).splitlines()
     if reports:
+        from vqcnir_arch.inspection.text import describe, table
+
         print(table(reports) if len(reports) > 1 else describe(reports[0]))
     if findings:
         raise UserError("\n".join(findings))

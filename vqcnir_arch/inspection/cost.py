@@ -68,6 +68,8 @@ def gmacs(options: dict[str, Any], size: int) -> float:
 
 def multiply_adds(work: Callable[[], Any]) -> float:
     """Count the multiply-adds of the convolutions and matrix products that a function computes in their plain form."""
+    import torchvision  # noqa: F401  (it registers the operators)
+
     operators = torch.ops.torchvision
     deformable = {
         operators.deform_conv2d: lambda x, weight, *_, out_shape, **__: 2 * math.prod((*out_shape, *weight[1:])),

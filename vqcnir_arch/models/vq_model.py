@@ -29,7 +29,7 @@ from vqcnir_arch.models.precision import Precision
 from vqcnir_arch.models.validation import Validation
 from vqcnir_arch.options.schema import TrainSection
 from vqcnir_arch.tensor_files import read_state_dict
-from vqcnir_arch.training import SafeTraining
+from vqcnir_arch.training.safe_model import SafeTraining
 
 
 class VQModel(SafeTraining, SRModel):

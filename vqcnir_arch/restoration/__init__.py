@@ -1,6 +1,5 @@
-"""Restoring photographs with a checkpoint: the `restore` command and its Python side."""
+"""Restoring photographs with a checkpoint: the `restore` command and its Python side (`__init__.pyi` lists it)."""
 
-from vqcnir_arch.devices import choose_device
-from vqcnir_arch.restoration.inference import restore, restore_tensor
+import lazy_loader
 
-__all__ = ["choose_device", "restore", "restore_tensor"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

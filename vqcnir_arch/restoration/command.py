@@ -7,21 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from vqcnir_arch.archs.loading import load_restorer
-from vqcnir_arch.archs.padding import PADDING_RULES
 from vqcnir_arch.arguments import positive, share
 from vqcnir_arch.atomic_files import make_folder, remove_leftovers
-from vqcnir_arch.devices import PRECISIONS, choose_device
+from vqcnir_arch.names import PADDING_RULES, PHOTO_FORMATS, PRECISIONS, PUBLISHED_WEIGHTS
 from vqcnir_arch.packaged import DEFAULT
-from vqcnir_arch.restoration.faces import FaceRestorer, set_fidelity
-from vqcnir_arch.restoration.inputs import find_tasks
-from vqcnir_arch.restoration.photo import FORMATS
-from vqcnir_arch.restoration.results import maker_line
-from vqcnir_arch.restoration.run import RestorationRun
-from vqcnir_arch.restoration.strips.network import check_supported
-from vqcnir_arch.tensor_files import PUBLISHED_WEIGHTS, checkpoint_file
 
 MOST_FAILURES = 100
 """The exit status is the number of files that failed, up to this."""
@@ -36,6 +25,18 @@ def main(arguments: Sequence[str]) -> None:
         UserError: nothing could be started: no such input, checkpoint or device.
     """
     known = parse(arguments)
+
+    from tqdm import tqdm
+
+    from vqcnir_arch.archs.loading import load_restorer
+    from vqcnir_arch.devices import choose_device
+    from vqcnir_arch.restoration.faces import FaceRestorer, set_fidelity
+    from vqcnir_arch.restoration.inputs import find_tasks
+    from vqcnir_arch.restoration.results import maker_line
+    from vqcnir_arch.restoration.run import RestorationRun
+    from vqcnir_arch.restoration.strips.network import check_supported
+    from vqcnir_arch.tensor_files import checkpoint_file
+
     out = Path(known.out).expanduser() if known.out is not None else None
     ending = f".{known.format}" if known.format != "auto" else None
     tasks, results = find_tasks(known.inputs, out, known.suffix, ending)
@@ -98,7 +99,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--memory", type=float, default=4, help="GB that the process may hold on a CPU (default: 4)")
     parser.add_argument("--scratch", help="folder for feature maps that do not fit (default: the system's)")
-    parser.add_argument("--format", choices=["auto", *(e[1:] for e in FORMATS)], default="auto", help="of the results")
+    parser.add_argument(
+        "--format", choices=["auto", *(e[1:] for e in PHOTO_FORMATS)], default="auto", help="of the results"
+    )
     parser.add_argument("--suffix", help="added to the names of the results (default: _restored without --out)")
     parser.add_argument(
         "--strength", type=share, default=1, help="0 gives the input, 1 the result, a blend between (default: 1)"

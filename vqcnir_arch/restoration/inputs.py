@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.restoration.photo import FORMATS
+from vqcnir_arch.names import PHOTO_FORMATS
 from vqcnir_arch.restoration.results import is_result
 from vqcnir_arch.restoration.video import VIDEO_ENDINGS, is_video
 
@@ -109,7 +109,7 @@ def first_magic(path: Path) -> int:
 
 def endings() -> tuple[str, ...]:
     """Return the endings that are looked for in folders."""
-    return (*FORMATS, *VIDEO_ENDINGS)
+    return (*PHOTO_FORMATS, *VIDEO_ENDINGS)
 
 
 def images_among(paths: Iterable[Path]) -> list[Path]:

@@ -16,17 +16,9 @@ from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
 from vqcnir_arch.atomic_files import atomic_write, reason
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.names import PHOTO_FORMATS
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-}
-READ = (*dict.fromkeys(FORMATS.values()), "GIF")
+READ = (*dict.fromkeys(PHOTO_FORMATS.values()), "GIF")
 """Formats that are read, whatever a file's ending says; Pillow knows more, and runs other programs for some."""
 DEEP = ("PNG", "TIFF")
 """Formats that hold 16 bit per channel."""
@@ -178,9 +170,9 @@ def shallow_pixels(image: Image.Image) -> tuple[np.ndarray, int, bool]:
 
 def format_of(path: Path) -> str:
     """Return Pillow's name of the format that a file's ending asks for, or raise `UserError`."""
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"'{path}' has the ending '{path.suffix}' (known: {', '.join(FORMATS)})")
-    return FORMATS[path.suffix.lower()]
+    if path.suffix.lower() not in PHOTO_FORMATS:
+        raise UserError(f"'{path}' has the ending '{path.suffix}' (known: {', '.join(PHOTO_FORMATS)})")
+    return PHOTO_FORMATS[path.suffix.lower()]
 
 
 def write_photo(path: Path, photo: Photo) -> None:

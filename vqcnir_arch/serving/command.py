@@ -9,12 +9,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from vqcnir_arch.devices import choose_device
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.packaged import DEFAULT
-from vqcnir_arch.serving.offered import Networks, find_checkpoints
-from vqcnir_arch.serving.page import build_page, gradio, launch
-from vqcnir_arch.serving.work import Limits, RestorationService
 from vqcnir_arch.signals import handled
 
 
@@ -25,6 +21,12 @@ def main(arguments: Sequence[str]) -> None:
         UserError: a checkpoint, limit, host or port is bad, or Gradio is not installed.
     """
     known = parse(arguments)
+
+    from vqcnir_arch.devices import choose_device
+    from vqcnir_arch.serving.offered import Networks, find_checkpoints
+    from vqcnir_arch.serving.page import build_page, gradio, launch
+    from vqcnir_arch.serving.work import Limits, RestorationService
+
     limits = Limits(known.max_megapixels, known.max_megabytes, known.seconds, known.memory)
     with tempfile.TemporaryDirectory(prefix="vqcnir-serve-") as folder:
         gr = gradio(Path(folder) / "gradio")

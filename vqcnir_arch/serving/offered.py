@@ -11,10 +11,9 @@ import torch
 from vqcnir_arch.archs.loading import load_restorer
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.names import CHECKPOINT_ENDINGS
 from vqcnir_arch.packaged import FOLDER
 from vqcnir_arch.tensor_files import checkpoint_file
-
-ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors")
 
 
 def find_checkpoints(given: Sequence[str]) -> dict[str, Path]:
@@ -35,14 +34,16 @@ def find_checkpoints(given: Sequence[str]) -> dict[str, Path]:
             found.append(file.resolve())
             continue
         usable = []
-        for file in sorted(file for file in path.iterdir() if file.suffix in ENDINGS):
+        for file in sorted(file for file in path.iterdir() if file.suffix in CHECKPOINT_ENDINGS):
             try:
                 load_restorer(file)
                 usable.append(file.resolve())
             except UserError as error:
                 print(f"vqcnir: note: left out: {error}", file=sys.stderr)
         if not usable:
-            raise UserError(f"folder '{path}' has no checkpoint that restores (looked for {', '.join(ENDINGS)})")
+            raise UserError(
+                f"folder '{path}' has no checkpoint that restores (looked for {', '.join(CHECKPOINT_ENDINGS)})"
+            )
         found += usable
     return short_names(list(dict.fromkeys(found)))
 

@@ -18,16 +18,6 @@ TIMEOUT = datetime.timedelta(hours=1)  # the others wait while the first saves, 
 T = TypeVar("T")
 
 
-def reports_errors() -> bool:
-    """Tell whether this process reports its error: before the processes have met, all have the same one."""
-    return is_first() or dist.is_initialized()
-
-
-def is_first() -> bool:
-    """Tell whether this is the first of the processes that a launcher started, or the only one."""
-    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-
-
 def init_processes(launcher: str, use_gpu: bool, port: int | None = None, backend: str | None = None) -> None:
     """Join the processes that torchrun or SLURM started; BasicSR's `init_dist`, which needs a GPU, on any machine.
 

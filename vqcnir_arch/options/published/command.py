@@ -17,8 +17,6 @@ from vqcnir_arch.options.published.write import option_text, report
 from vqcnir_arch.options.read import load_file, option_file
 from vqcnir_arch.registry import MODEL_REGISTRY, names
 
-OPTION_ENDINGS = (".yml", ".yaml")
-
 
 def convert_options(given: str, target: Path) -> None:
     """Translate a published option file, write ours, and print for each key what became of it.
