@@ -5,11 +5,11 @@ from pathlib import Path
 
 from setuptools import setup
 
-# pip reads requires-python of a local project only after it has fetched 5 GB and failed to build BasicSR
-if not (3, 11) <= sys.version_info[:2] <= (3, 12):
+# pip reads requires-python of a local project only after it has fetched 5 GB
+if not (3, 11) <= sys.version_info[:2] <= (3, 14):
     sys.exit(
-        f"vqcnir needs Python 3.11 or 3.12, this is {sys.version_info[0]}.{sys.version_info[1]}: make the virtual "
-        "environment with python3.12 -m venv (torch needs 3.11, BasicSR 1.4.2 does not build on 3.13)"
+        f"vqcnir needs Python 3.11 to 3.14, this is {sys.version_info[0]}.{sys.version_info[1]}: make the virtual "
+        "environment with python3.12 -m venv (from 3.13 on it restores, but trains nothing, as BasicSR does not build)"
     )
 
 # outside a checkout the commands find them below sys.prefix

@@ -85,7 +85,7 @@ def test_works_outside_a_checkout(wheel, tmp_path):
     environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
     code = """
 import vqcnir_arch
-from vqcnir_arch.options.shipped import shipped
+from vqcnir_arch.shipped import shipped
 print(vqcnir_arch.__file__, shipped("options/demo"), shipped("options/vqcnir/train_vqcnir_lolblur.yml"), sep="\\n")
 """
     found = run(place / "bin/python", "-c", code, cwd=tmp_path, env=environment).split()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.memory import keep_freed_memory
 from vqcnir_arch.processes import reports_errors
+from vqcnir_arch.registry import NEEDS_BASICSR, has_basicsr
 from vqcnir_arch.version import __version__
 
 USER_ERROR_STATUS = 2
@@ -82,17 +83,28 @@ def dispatch(arguments: Sequence[str]) -> None:
     run_verb("vqcnir", VERBS, arguments)
 
 
+def end(message: str) -> None:
+    """Print the lines of an error and exit."""
+    for line in message.splitlines() if reports_errors() else ():
+        print(f"vqcnir: error: {line}", file=sys.stderr)
+    sys.exit(USER_ERROR_STATUS)
+
+
 def exit_with_one_line(function: Callable[[], object]) -> None:
-    """Call a command in a process of its own; print a `UserError` as one line per finding and exit with status 2."""
+    """Call a command in a process of its own; print a `UserError` as one line per finding and exit with status 2.
+
+    Where a command needs BasicSR and there is none, that is one line, too.
+    """
     keep_freed_memory()
     try:
         function()
     except UserError as error:
         # an error from a data-loader worker arrives with that worker's traceback before it
-        message = str(error).rpartition("UserError: ")[2].strip()
-        for line in message.splitlines() if reports_errors() else ():
-            print(f"vqcnir: error: {line}", file=sys.stderr)
-        sys.exit(USER_ERROR_STATUS)
+        end(str(error).rpartition("UserError: ")[2].strip())
+    except ImportError as error:
+        if has_basicsr() or "basicsr" not in str(error):
+            raise
+        end(NEEDS_BASICSR)
     except KeyboardInterrupt:
         print("vqcnir: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -59,7 +59,7 @@ def meet_basicsr() -> None:
     Raises:
         ImportError: another package shadows BasicSR (several projects carry a fork of that name).
     """
-    spec = importlib.util.find_spec("basicsr")
+    spec = importlib.util.find_spec("basicsr") if registry.has_basicsr() else None
     folder = Path(next(iter((spec and spec.submodule_search_locations) or ("",))))
     if spec is not None and not all((folder / part).is_file() for part in PARTS):
         raise ImportError(f"vqcnir needs BasicSR 1.4.2, but 'basicsr' is {spec.origin or folder}: a fork shadows it")

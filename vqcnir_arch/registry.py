@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import logging
 import pkgutil
@@ -23,9 +24,11 @@ __all__ = [
     "LOSS_REGISTRY",
     "METRIC_REGISTRY",
     "MODEL_REGISTRY",
+    "NEEDS_BASICSR",
     "QUANTIZER_REGISTRY",
     "Registry",
     "build",
+    "has_basicsr",
     "import_modules",
     "level_block",
     "levels_with_defaults",
@@ -40,6 +43,11 @@ __all__ = [
 BASICSR = "basicsr.utils.registry"
 ENDINGS = {"archs": "_arch", "losses": "_loss", "metrics": "_metric", "data": "_dataset", "models": "_model"}
 """The packages that fill the shared registries, and how the names of their modules that register something end."""
+
+
+NEEDS_BASICSR = "trainings, tests and option files need BasicSR 1.4.2, which is not installed" + (
+    " and cannot be on Python 3.13 and newer: use 3.11 or 3.12" if sys.version_info >= (3, 13) else ""
+)
 
 
 class Registry:
@@ -98,10 +106,25 @@ class Registry:
         return self._obj_map
 
 
+def has_basicsr() -> bool:
+    """Whether BasicSR can be imported; nothing is imported for it."""
+    try:
+        return importlib.util.find_spec("basicsr") is not None
+    except ImportError:
+        return False
+
+
 def fill() -> None:
-    """Import BasicSR and everything of ours that registers in the registries that we share."""
-    importlib.import_module("basicsr")
-    for package, ending in ENDINGS.items():
+    """Import BasicSR and everything of ours that registers in the registries that we share.
+
+    Where there is no BasicSR, that is what needs none: networks, losses and metrics.
+    """
+    packages = dict(ENDINGS)
+    if has_basicsr():
+        importlib.import_module("basicsr")
+    else:
+        del packages["data"], packages["models"]
+    for package, ending in packages.items():
         module = importlib.import_module(f"vqcnir_arch.{package}")
         import_modules(module.__name__, list(module.__path__), ending)
 

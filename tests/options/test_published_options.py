@@ -20,7 +20,7 @@ from vqcnir_arch.options.published.projects import PROJECTS
 from vqcnir_arch.options.published.reference import reference
 from vqcnir_arch.options.published.rules import Gone, Means, Same, Source, Stage, To
 from vqcnir_arch.options.read import load_file
-from vqcnir_arch.options.shipped import shipped
+from vqcnir_arch.shipped import shipped
 
 OURS = {
     # what the published files become: model, network, data set

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from basicsr.metrics import calculate_psnr, calculate_ssim
-from basicsr.utils import tensor2img
-from basicsr.utils.matlab_functions import imresize
 from torch import Tensor
 from tqdm import tqdm
 
 from vqcnir_arch.analysis.probe import ForwardPass, Probe, truth_run
-from vqcnir_arch.data.files import check_pairs, existing_folder, find_images, read_image, size, to_tensor
+from vqcnir_arch.data.files import check_pairs, existing_folder, find_images, read_image, size, to_image, to_tensor
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.metrics.pyiqa_metric import calculate_pyiqa
+from vqcnir_arch.metrics.quality import psnr, ssim
 
 SSIM_WINDOW = 11
 SHOWN = 4
@@ -63,6 +61,8 @@ class View:
         """The network on the clean image, shrunk (bicubic, antialiased) to the input's size where it magnifies."""
         clean = self.gt_tensor
         if self.net.net.scale != 1:
+            from basicsr.utils.matlab_functions import imresize
+
             clean = imresize(clean[0], 1 / self.net.net.scale)[None].clamp(0, 1)
         return self.net.run(clean)
 
@@ -82,12 +82,12 @@ class View:
 
     def score(self, image: Tensor, truth: np.ndarray) -> dict[str, float]:
         """Return PSNR (dB) and SSIM of [1, 3, H, W] in 8 bit, on RGB and Y as BasicSR computes them, and LPIPS."""
-        restored = tensor2img([image])
+        restored = to_image(image[0])
         scores = {
-            "psnr": calculate_psnr(restored, truth, crop_border=0),
-            "ssim": calculate_ssim(restored, truth, crop_border=0),
-            "psnr_y": calculate_psnr(restored, truth, crop_border=0, test_y_channel=True),
-            "ssim_y": calculate_ssim(restored, truth, crop_border=0, test_y_channel=True),
+            "psnr": psnr(restored, truth),
+            "ssim": ssim(restored, truth),
+            "psnr_y": psnr(restored, truth, test_y_channel=True),
+            "ssim_y": ssim(restored, truth, test_y_channel=True),
         }
         if self.lpips:
             scores["lpips"] = calculate_pyiqa(restored, truth, metric="lpips")
@@ -185,7 +185,7 @@ def mean_scores(scores: list[dict[str, float]]) -> dict[str, float]:
 
 def as_picture(image: Tensor) -> np.ndarray:
     """Turn [1, 3, H, W] into [H, W, 3] RGB uint8."""
-    return tensor2img([image], rgb2bgr=False)
+    return to_image(image[0])[..., ::-1]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> list[str]:

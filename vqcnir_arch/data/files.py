@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
-from basicsr.utils import img2tensor
+import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from torch import Tensor
 
@@ -186,7 +186,14 @@ def size(image: np.ndarray) -> str:
 
 def to_tensor(image: np.ndarray) -> Tensor:
     """Turn [H, W, 3] BGR uint8 into [3, H, W] RGB float32 in [0, 1]."""
-    return img2tensor(image.astype(np.float32) / 255)
+    rgb = image[..., ::-1].transpose(2, 0, 1).astype(np.float32) / 255
+    return torch.from_numpy(np.ascontiguousarray(rgb))
+
+
+def to_image(tensor: Tensor) -> np.ndarray:
+    """Turn [3, H, W] RGB into [H, W, 3] BGR uint8: clamped to [0, 1], times 255, rounded."""
+    rgb = (tensor.float().clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return np.ascontiguousarray(rgb.transpose(1, 2, 0)[..., ::-1])
 
 
 def log_once_built(line: str) -> None:

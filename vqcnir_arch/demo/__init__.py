@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import mean
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.registry import NEEDS_BASICSR, has_basicsr
 
 STAGES = {"stage I: the VQ prior": "demo_prior", "stage II: VQCNIR": "demo_vqcnir"}
 SHOWN_ROWS = 4
@@ -35,8 +36,8 @@ def run_demo(out: Path, seed: int, photos: Path | None = None) -> str:
     Returns:
         The table, where the pictures are, and what can be done next.
     """
-    from vqcnir_arch.demo import figures, report, scenes, shipped
-    from vqcnir_arch.demo.stages import option_folder, run_stage
+    from vqcnir_arch.demo import scenes, shipped
+    from vqcnir_arch.demo.stages import option_folder
     from vqcnir_arch.packaged import DEFAULT, packaged_file
 
     started = time.perf_counter()
@@ -51,6 +52,18 @@ def run_demo(out: Path, seed: int, photos: Path | None = None) -> str:
     shipped.restore_folder(out / "data/test/low_blur_noise", out / "shipped")
     shipped_scores = shipped.measure_shipped(out / "data", out / "shipped")
     print(shipped.sentence(shipped_scores), flush=True)
+    if not has_basicsr():
+        return f"written to {out}: shipped/{', photos/' if photos is not None else ''}\nnot trained: {NEEDS_BASICSR}"
+    return train_and_compare(out, options, seed, photos, shipped_scores, started)
+
+
+def train_and_compare(
+    out: Path, options: Path, seed: int, photos: Path | None, shipped_scores: dict[str, float | None], started: float
+) -> str:
+    """Train both stages on the pairs, test, and write what came out; as `run_demo`."""
+    from vqcnir_arch.demo import figures, report, shipped
+    from vqcnir_arch.demo.stages import run_stage
+
     prior = out / "experiments/demo_prior/models/net_g_latest.pth"
     restorer = out / "experiments/demo_vqcnir/models/net_g_latest.pth"
     data = out / "data"

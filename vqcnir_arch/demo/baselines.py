@@ -7,7 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from basicsr.metrics import calculate_psnr, calculate_ssim
+
+from vqcnir_arch.metrics.quality import psnr, ssim
 
 GAMMAS = np.exp(np.linspace(np.log(0.1), np.log(1.0), 91))
 
@@ -46,4 +47,4 @@ def flat(truth: np.ndarray) -> np.ndarray:
 
 def score(image: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Return PSNR (dB, RGB, 8 bit) and SSIM (RGB) as BasicSR computes them."""
-    return float(calculate_psnr(image, truth, crop_border=0)), float(calculate_ssim(image, truth, crop_border=0))
+    return psnr(image, truth), ssim(image, truth)

@@ -12,9 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.options import read_options
-from vqcnir_arch.options.shipped import shipped
-from vqcnir_arch.training.metrics_log import NAME, read_metrics
+from vqcnir_arch.shipped import shipped
 
 IMAGES = re.compile(r"\|\s*(\d+)/(\d+) \[")
 """How far the bar of a test is (`val: pbar`)."""
@@ -42,6 +40,9 @@ def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str], re
     Raises:
         UserError: the launcher failed; its last lines are in the message, all of them in its log.
     """
+    from vqcnir_arch.options import read_options
+    from vqcnir_arch.training.metrics_log import read_metrics
+
     content = read_options(options, force)
     folder = root / ("experiments" if pipeline == "train" else "results") / content["name"]
     total = content["train"]["total_iter"] if pipeline == "train" else None
@@ -67,7 +68,7 @@ def run_stage(pipeline: str, options: Path, root: Path, force: Sequence[str], re
 
 def last_change(folder: Path) -> int:
     """Return when a run's `metrics.jsonl` was last written to, 0 where there is none."""
-    path = folder / NAME
+    path = folder / "metrics.jsonl"
     return path.stat().st_mtime_ns if path.exists() else 0
 
 

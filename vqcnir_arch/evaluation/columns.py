@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, Column, Protocol
+from vqcnir_arch.metrics.quality import psnr, ssim
+from vqcnir_arch.registry import NEEDS_BASICSR, has_basicsr
 
+PLAIN = {"calculate_psnr": psnr, "calculate_ssim": ssim}
 PACKAGES = {"basicsr": "basicsr", "scikit-image": "scikit-image", "pyiqa": "pyiqa", "torch": "torch"}
 HostFunction = Callable[[np.ndarray, "np.ndarray | None"], float]
 BatchFunction = Callable[[Sequence[np.ndarray], "Sequence[np.ndarray] | None"], list[float]]
@@ -19,14 +23,22 @@ BatchFunction = Callable[[Sequence[np.ndarray], "Sequence[np.ndarray] | None"], 
 
 def versions() -> dict[str, str]:
     """Return the versions of what the numbers depend on."""
-    return {name: version(package) for name, package in PACKAGES.items()}
+    return {name: installed(package) for name, package in PACKAGES.items()}
+
+
+def installed(package: str) -> str:
+    """Return the version of a package; of BasicSR, which is not there on every Python, also that there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def fingerprint(column: Column, protocol: Protocol) -> str:
     """Return all that decides a column's values but the images: settings, library versions, weight files."""
     from vqcnir_arch.metrics.pyiqa_metric import WEIGHT_FILES
 
-    libraries = {column.library: version(PACKAGES[column.library])}
+    libraries = {column.library: installed(PACKAGES[column.library])}
     weights = []
     if column.library == "pyiqa":
         libraries["torch"] = version("torch")
@@ -39,12 +51,16 @@ def fingerprint(column: Column, protocol: Protocol) -> str:
 
 
 def host_function(column: Column, protocol: Protocol) -> HostFunction:
-    """Return the function of a column that needs no network: (result, truth), [H, W, 3] BGR, to a number."""
+    """Return the function of a column that needs no network: (result, truth), [H, W, 3] BGR, to a number.
+
+    Where there is no BasicSR, its PSNR and SSIM are ours, which give the same.
+
+    Raises:
+        UserError: there is no BasicSR, and it is another metric of its.
+    """
     border = protocol.crop_border
     if column.library == "basicsr":
-        import basicsr.metrics
-
-        function = getattr(basicsr.metrics, column.metric)
+        function = basicsr_function(column.metric)
 
         def measure(result: np.ndarray, truth: np.ndarray | None) -> float:
             if column.gt_mean:
@@ -59,6 +75,17 @@ def host_function(column: Column, protocol: Protocol) -> HostFunction:
     function = getattr(skimage.metrics, column.metric)
     inner = slice(border, -border or None)
     return lambda result, truth: float(function(truth[inner, inner], result[inner, inner], **column.options))
+
+
+def basicsr_function(metric: str) -> Callable[..., float]:
+    """Return a metric of BasicSR by name, PSNR and SSIM without it, too; errors as of `host_function`."""
+    if not has_basicsr():
+        if metric not in PLAIN:
+            raise UserError(f"{metric} is BasicSR's: {NEEDS_BASICSR}")
+        return PLAIN[metric]
+    import basicsr.metrics
+
+    return getattr(basicsr.metrics, metric)
 
 
 def scaled_to_mean(result: np.ndarray, truth: np.ndarray) -> np.ndarray:

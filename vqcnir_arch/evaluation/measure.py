@@ -44,7 +44,7 @@ class Loaded:
 
 
 class Meter:
-    """Measures pairs of images under a protocol; columns whose weights are missing are in `skipped` from the start."""
+    """Measures pairs of images under a protocol; columns that lack weights or BasicSR are in `skipped` from the start."""
 
     def __init__(
         self, protocol: Protocol, columns: Sequence[Column], journal: Journal, device: torch.device, batch: int
@@ -55,11 +55,11 @@ class Meter:
         self.batched: dict[str, BatchFunction] = {}
         self.columns = {column.name: column for column in columns}
         for column in columns:
-            if column.library != "pyiqa":
-                self.host[column.name] = host_function(column, protocol)
-                continue
             try:
-                self.batched[column.name] = batch_function(column, protocol, device)
+                if column.library == "pyiqa":
+                    self.batched[column.name] = batch_function(column, protocol, device)
+                else:
+                    self.host[column.name] = host_function(column, protocol)
             except UserError as error:
                 self.measured.skipped[column.name] = str(error)
         self.settings = {name: fingerprint(self.columns[name], protocol) for name in (*self.host, *self.batched)}

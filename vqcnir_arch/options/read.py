@@ -11,7 +11,7 @@ import yaml
 
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.options.published import refuse_published
-from vqcnir_arch.options.shipped import shipped
+from vqcnir_arch.shipped import shipped
 from vqcnir_arch.tensor_files import existing_file
 
 

@@ -181,13 +181,14 @@ def listed(names: Sequence[str]) -> str:
 
 
 def measure(results: Results, truths: Mapping[str, Path], limit: int) -> None:
-    """Measure PSNR and SSIM of at most `limit` images, evenly spread, with BasicSR on RGB, nothing cropped.
+    """Measure PSNR and SSIM of at most `limit` images, evenly spread, on RGB, nothing cropped.
 
     Raises:
         UserError: an image is broken, or has another size than its truth.
     """
-    from basicsr.metrics import calculate_psnr, calculate_ssim
     from tqdm import tqdm
+
+    from vqcnir_arch.metrics.quality import psnr, ssim
 
     names = sorted(results.files)
     count = min(limit, len(names))
@@ -199,8 +200,8 @@ def measure(results: Results, truths: Mapping[str, Path], limit: int) -> None:
             raise UserError(
                 f"'{results.files[name]}' is {size(image)}, but its ground truth '{truths[name]}' is {size(truth)}"
             )
-        results.values["psnr"][name] = float(calculate_psnr(image, truth, crop_border=0))
-        results.values["ssim"][name] = float(calculate_ssim(image, truth, crop_border=0))
+        results.values["psnr"][name] = psnr(image, truth)
+        results.values["ssim"][name] = ssim(image, truth)
     results.source = "measured by this report"
 
 

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from basicsr.data.degradations import bivariate_generalized_Gaussian
 
 from vqcnir_arch.data.night_blur.darkening import SATURATED, apply_curve, curve_amount, lightness, smooth_field
 from vqcnir_arch.data.night_blur.drawing import draw
@@ -156,7 +155,13 @@ def motion_kernels(draws: NightBlurDraws, shape: tuple[int, int], scale: float) 
 
 def defocus_kernel(defocus: DefocusDraws) -> np.ndarray:
     """Return exp(-½ (pᵀ Σ⁻¹ p)^β), [size, size] of sum 1."""
-    return bivariate_generalized_Gaussian(defocus.size, *defocus.sigma, defocus.angle, defocus.beta, isotropic=False)
+    position = np.arange(defocus.size) - (defocus.size - 1) / 2
+    grid = np.stack(np.meshgrid(position, position), axis=-1)
+    cos, sin = np.cos(defocus.angle), np.sin(defocus.angle)
+    turn = np.array([[cos, -sin], [sin, cos]])
+    inverse = np.linalg.inv(turn @ (np.diag(np.square(defocus.sigma)) @ turn.T))
+    kernel = np.exp(-0.5 * np.power(np.sum(grid @ inverse * grid, axis=2), defocus.beta))
+    return kernel / kernel.sum()
 
 
 def lit(rgb: np.ndarray, lights: np.ndarray) -> np.ndarray:

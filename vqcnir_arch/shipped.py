@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-ROOTS = (Path(__file__).parents[2], Path(sys.prefix) / "share/vqcnir")
+ROOTS = (Path(__file__).parents[1], Path(sys.prefix) / "share/vqcnir")
 """The folders that may hold `options/`: beside the package in a checkout, else where pip put it."""
 
 
