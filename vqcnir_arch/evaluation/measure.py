@@ -44,7 +44,7 @@ class Loaded:
 
 
 class Meter:
-    """Measures pairs of images under a protocol; columns that lack weights or BasicSR are in `skipped` from the start."""
+    """Measures pairs of images under a protocol; those that lack weights or BasicSR are in `skipped`."""
 
     def __init__(
         self, protocol: Protocol, columns: Sequence[Column], journal: Journal, device: torch.device, batch: int
