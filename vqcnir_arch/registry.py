@@ -45,8 +45,10 @@ ENDINGS = {"archs": "_arch", "losses": "_loss", "metrics": "_metric", "data": "_
 """The packages that fill the shared registries, and how the names of their modules that register something end."""
 
 
-NEEDS_BASICSR = "trainings, tests and option files need BasicSR 1.4.2, which is not installed" + (
-    " and cannot be on Python 3.13 and newer: use 3.11 or 3.12" if sys.version_info >= (3, 13) else ""
+NEEDS_BASICSR = (
+    "this needs BasicSR 1.4.2, which cannot be installed on Python 3.13 and newer: use Python 3.11 or 3.12"
+    if sys.version_info >= (3, 13)
+    else "this needs BasicSR 1.4.2, which is not installed: pip install basicsr==1.4.2"
 )
 
 
