@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -313,6 +316,15 @@ def test_interrupt(capsys):
         exit_with_one_line(interrupted)
     assert caught.value.code == 130
     assert capsys.readouterr().err == "vqcnir: interrupted\n"
+
+
+def test_a_reader_that_has_read_enough():
+    """`vqcnir --help | head -1` ends as other commands do: without a word, with the status of the signal."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run([sys.executable, "-m", "vqcnir_arch.cli", "--help"], stdout=writes, stderr=subprocess.PIPE)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_several_findings_are_several_lines(capsys):

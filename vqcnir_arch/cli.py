@@ -6,6 +6,7 @@ Errors of the user end in one line each and exit status 2.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -98,6 +99,7 @@ def exit_with_one_line(function: Callable[[], object]) -> None:
     keep_freed_memory()
     try:
         function()
+        sys.stdout.flush()
     except UserError as error:
         # an error from a data-loader worker arrives with that worker's traceback before it
         end(str(error).rpartition("UserError: ")[2].strip())
@@ -108,6 +110,9 @@ def exit_with_one_line(function: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         print("vqcnir: interrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, `head` say, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at the end fail
+        sys.exit(141)
 
 
 def main() -> None:
