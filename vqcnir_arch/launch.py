@@ -46,8 +46,9 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
 
     from vqcnir_arch.options import preflight, read_options
     from vqcnir_arch.options.unchecked import unchecked_blocks
-    from vqcnir_arch.pipeline_fixes import launcher_fixes, replaced
+    from vqcnir_arch.pipeline_fixes import launcher_fixes
     from vqcnir_arch.signals import Stopped
+    from vqcnir_arch.training.basicsr_parts import replaced
     from vqcnir_arch.training.distributed import leave_processes
 
     is_train = pipeline == "train"

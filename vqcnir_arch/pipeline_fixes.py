@@ -4,15 +4,17 @@ The pipelines are called as they are: for the time of a run, names are replaced 
 
 `train_pipeline` does the following in this order, and the fixes rely on it:
 
-1. `parse_options`: calls `ordered_yaml`, then `init_dist`. All later steps know rank, folders and seed from it.
+1. `parse_options`: calls `ordered_yaml`, then `init_dist`. All later steps know rank, folders and seed from it. The
+   run's folder is locked here.
 2. `load_resume_state`: before `make_exp_dirs`, which is then left out; so this one makes the folders that a resume
    needs, and leaves its notes for step 5, as there is no log yet.
-3. `make_exp_dirs`: moves the folder of an earlier run away; `copy_opt_file` writes `sys.argv` into the new one.
+3. `make_exp_dirs`: moves the folder of an earlier run away, and `mkdir_and_rename` that of its TensorBoard files: all
+   that can be wrong is found before. `copy_opt_file` writes the option file and `sys.argv` into the new one.
 4. The log file is opened by the first `get_root_logger`; whoever calls that earlier gets a log without a file.
    `init_tb_loggers` comes next.
 5. `create_train_val_dataloader`: before `build_model`; here the run gets its data, and its place in them from step 2.
 6. `build_model`, then the model's `resume_training`: the model joins a run that stands where it is to go on.
-7. `MessageLogger` is made. Each iteration: `update_learning_rate`, `feed_data`, `optimize_parameters`, and every so
+7. `MessageLogger` is made: what was measured after the checkpoint goes only now, as the model has taken it. Each iteration: `update_learning_rate`, `feed_data`, `optimize_parameters`, and every so
    many the message logger, `save`, `validation`: the checkpoint of an iteration is written after its line in the log
    and before its validation.
 8. At the end `save` as the latest, then `validation` once more.
@@ -24,10 +26,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib.metadata
 import math
-import platform
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -37,23 +38,23 @@ import basicsr.test
 import basicsr.train
 import torch
 import torch.distributed as dist
-from basicsr.data.prefetch_dataloader import CPUPrefetcher
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import get_root_logger, set_random_seed
+from basicsr.utils import get_root_logger, misc, set_random_seed
 from basicsr.utils import options as basicsr_options
 
-from vqcnir_arch.atomic_files import remove_leftovers
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models import VQModel, kept_results
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
-from vqcnir_arch.tensor_files import read_training_state
-from vqcnir_arch.training.distributed import from_first, init_processes
+from vqcnir_arch.training.basicsr_parts import CheckedOptions, LazyPrefetcher, replaced, versions
+from vqcnir_arch.training.distributed import from_first, in_first, init_processes
 from vqcnir_arch.training.metrics_log import MetricsLog, RecordingLogger
+from vqcnir_arch.training.resuming import ResumePoint
 from vqcnir_arch.training.run import TrainingRun
+from vqcnir_arch.training.run_folder import make_anew, refuse_foreign, refuse_inner, refuse_own_files
+from vqcnir_arch.training.run_lock import RunLock
 from vqcnir_arch.training.safe_model import SafeForeignTraining, SafeTraining
 from vqcnir_arch.training.sampling import ResumableSampler, SeededSamples, keep_worker_alive
-from vqcnir_arch.training.saved_runs import below, newest_checkpoint, read_checkpoint
-from vqcnir_arch.version import __version__
 
 
 @contextlib.contextmanager
@@ -67,14 +68,18 @@ def launcher_fixes(checked: dict[str, Any], flags: Sequence[str]) -> Iterator[Tr
     fixes = PipelineFixes(checked, flags)
     with contextlib.ExitStack() as stack:
         for module in (basicsr.train, basicsr.test):
-            for name in ("parse_options", "make_exp_dirs", "build_model"):
+            for name in ("parse_options", "make_exp_dirs", "get_root_logger", "build_model"):
                 stack.enter_context(replaced(module, name, getattr(fixes, name)))
-        for name in ("load_resume_state", "init_tb_loggers", "create_train_val_dataloader", "MessageLogger"):
+        training = "load_resume_state copy_opt_file init_tb_loggers create_train_val_dataloader MessageLogger"
+        for name in training.split():
             stack.enter_context(replaced(basicsr.train, name, getattr(fixes, name)))
         stack.enter_context(replaced(basicsr.train, "CPUPrefetcher", LazyPrefetcher))
+        for module in (basicsr.train, misc):
+            stack.enter_context(replaced(module, "mkdir_and_rename", make_anew))
         for name in ("init_dist", "ordered_yaml"):
             stack.enter_context(replaced(basicsr_options, name, getattr(fixes, name)))
         stack.callback(fixes.run.stop.restore)
+        stack.callback(fixes.release)
         yield fixes.run
 
 
@@ -84,6 +89,9 @@ class PipelineFixes:
     def __init__(self, checked: dict[str, Any], flags: Sequence[str]) -> None:
         self.checked = checked
         self.flags = flags
+        self.option_file = Path(flags[flags.index("-opt") + 1])
+        self.option_text = self.option_file.read_text(encoding="utf-8-sig")  # it may lie in a folder that is moved away
+        self.lock: RunLock | None = None
         self.run = TrainingRun()
         self.resumed: dict[str, Any] | None = None
         self.original = {
@@ -115,46 +123,63 @@ class PipelineFixes:
             # a thread that draws beside the training, swallows the loader's errors and then waits for ever
             self.run.notes.append("prefetch_mode: cpu is left out: loader workers (num_worker_per_gpu) load ahead")
             train["prefetch_mode"] = None
+        self.folder = Path(options["path"]["experiments_root" if is_train else "results_root"])
+        in_first(partial(self.claim, options["name"]))
         return options, args
+
+    def claim(self, name: str) -> None:
+        """Take the run's folder for this run alone."""
+        refuse_inner(self.folder, name)
+        lock = RunLock(self.folder)
+        lock.acquire()
+        self.lock = lock
+
+    def release(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
 
     def load_resume_state(self, options: dict[str, Any]) -> dict[str, Any] | None:
         """BasicSR's needs a GPU, looks for --auto_resume below the current folder, and takes broken files."""
-        path, is_first = options["path"], options["rank"] == 0
-        states, models = Path(path["training_states"]), Path(path["models"])
-        labels = [key.replace("network_", "net_") for key in options if key.startswith("network_") and options[key]]
-        if is_first:
-            remove_leftovers(states, models)
-        found = None
-        if options["auto_resume"]:
-            if is_first:
-                found, self.resumed, skipped = newest_checkpoint(states, models, labels)
-                self.run.notes += skipped
-            found = from_first(found)
-        elif path.get("resume_state"):
-            found = below(Path(options["root_path"]), path["resume_state"])
-            models = found.resolve().parents[1] / "models"
-            self.resumed = read_checkpoint(found, models, labels)
-        path["resume_state"] = None if found is None else str(found)
-        if found is None:
-            return None
+        point, path = ResumePoint(options), options["path"]
+        self.run.notes += point.notes
+        self.resumed = point.state
+        path["resume_state"] = None if point.path is None else str(point.path)
         if self.resumed is None:
-            self.resumed = read_training_state(found)
-        for folder in (states, Path(path["models"]), Path(path["visualization"])) if is_first else ():
-            folder.mkdir(parents=True, exist_ok=True)
-        own_models, path["models"] = path["models"], str(models)  # the networks stand beside the state
+            return None
+        in_first(partial(point.prepare, options))
+        own_models, path["models"] = path["models"], str(point.models)  # the networks stand beside the state
         basicsr.train.check_resume(options, self.resumed["iter"])
         path["models"] = own_models
         return self.resumed
 
     def make_exp_dirs(self, options: dict[str, Any]) -> None:
-        """A test that was stopped keeps its images; else BasicSR moves the old folder away, while the others wait."""
-        make = self.original["make_exp_dirs"]
-        if options["is_train"] or not self.keeps_results(options):
-            make(options)
-        elif options["rank"] == 0:
-            self.run.notes += kept_results.begin(options, make)
+        """A test that was stopped keeps its images; else the old folder is put aside, while the others wait."""
+        in_first(partial(self.make_folders, options))
         if dist.is_initialized():
             dist.barrier()
+
+    def make_folders(self, options: dict[str, Any]) -> None:
+        make, is_train = self.original["make_exp_dirs"], options["is_train"]
+        has_events = is_train and options["logger"].get("use_tb_logger") and "debug" not in options["name"]
+        events = Path(options["root_path"], "tb_logger", options["name"]) if has_events else None
+        refuse_own_files(self.checked, self.folder)
+        refuse_foreign(self.folder, events)
+        if not is_train and self.keeps_results(options):
+            self.run.notes += kept_results.begin(options, make)
+        else:
+            make(options)
+
+    def copy_opt_file(self, option_file: str, folder: str) -> None:
+        """BasicSR's copies the file, which may lie in the folder that was moved away, and reads it by the locale."""
+        head = f"# GENERATE TIME: {time.asctime()}\n# CMD:\n# {' '.join(sys.argv)}\n\n"
+        target = Path(folder, self.option_file.name)
+        in_first(lambda: write_file(target, (head + self.option_text).encode("utf-8", "backslashreplace")))
+
+    def get_root_logger(self, logger_name: str, log_level: int, log_file: str) -> Any:
+        """The log of `night/first run` is `train_first run_TIME.log` in its folder: BasicSR has the folder in it twice."""
+        first, *more = Path(log_file).relative_to(self.folder).parts
+        name = f"{first.partition('_')[0]}_{more[-1]}" if more else first
+        return get_root_logger(logger_name, log_level, str(self.folder / name))
 
     @staticmethod
     def keeps_results(options: dict[str, Any]) -> bool:
@@ -174,10 +199,10 @@ class PipelineFixes:
         """
         for note in self.run.notes:
             logger.warning(note)
-        seed = options["manual_seed"]
+        seed, build = options["manual_seed"], basicsr.train.build_dataset
         with (
             replaced(basicsr.train, "EnlargedSampler", partial(ResumableSampler, seed=seed)),
-            replaced(basicsr.train, "build_dataset", self.build_dataset(basicsr.train.build_dataset)),
+            replaced(basicsr.train, "build_dataset", lambda block: SeededSamples(build(block))),
         ):
             result = self.original["create_train_val_dataloader"](options, logger)
         loader, sampler, val_loaders, _, total_iters = result
@@ -196,16 +221,6 @@ class PipelineFixes:
         remaining = max(total_iters - self.run.iteration, 0)
         return loader, sampler, val_loaders, self.run.epoch + math.ceil(remaining / len(loader)), total_iters
 
-    @staticmethod
-    def build_dataset(original: Any) -> Any:
-        """Return BasicSR's function with the training set wrapped."""
-
-        def build(options: dict[str, Any]) -> Any:
-            dataset = original(options)
-            return SeededSamples(dataset) if options["phase"] == "train" else dataset
-
-        return build
-
     def build_model(self, options: dict[str, Any]) -> Any:
         """Any model of BasicSR is made safe, also one that knows nothing of it; the run's folder is there by now."""
         get_root_logger().info(f"Versions: {versions()}")
@@ -213,8 +228,6 @@ class PipelineFixes:
             get_root_logger().warning(note)
         if options["rank"] == 0:
             self.run.metrics = MetricsLog(Path(options["path"]["log"]))
-            if self.resumed is not None:
-                self.run.metrics.go_back(self.resumed)
         cls = lookup(MODEL_REGISTRY, options["model_type"])
         if issubclass(cls, BaseModel) and not issubclass(cls, SafeTraining):
             cls = type(cls.__name__, (SafeForeignTraining, cls), {})
@@ -226,43 +239,6 @@ class PipelineFixes:
 
     def MessageLogger(self, *arguments: Any) -> RecordingLogger:
         """What is logged is also written where it can be read."""
+        if self.run.metrics is not None and self.resumed is not None:
+            self.run.metrics.go_back(self.resumed)
         return RecordingLogger(self.run.metrics, *arguments)
-
-
-def versions() -> str:
-    """Return the versions that results depend on, beside those of BasicSR and torch, which BasicSR logs."""
-    matter = ("numpy", "opencv-python", "opencv-python-headless", "pyiqa", "timm")
-    installed = {d.name: d.version for d in importlib.metadata.distributions() if d.name in matter}
-    known = {"vqcnir": __version__, "Python": platform.python_version(), **dict(sorted(installed.items()))}
-    return ", ".join(f"{name} {version}" for name, version in known.items())
-
-
-class LazyPrefetcher(CPUPrefetcher):
-    """BasicSR's starts all loader workers once for nothing: `reset`, which the loop calls first, starts them again."""
-
-    def __init__(self, loader: Any) -> None:
-        self.ori_loader = loader
-
-
-class CheckedOptions:
-    """In place of a loader of PyYAML: whatever the file, its content is the options that have been checked."""
-
-    def __init__(self, checked: dict[str, Any]) -> None:
-        self.checked = checked
-
-    def get_single_data(self) -> dict[str, Any]:
-        return copy.deepcopy(self.checked)  # BasicSR and the models write into it
-
-    def dispose(self) -> None:
-        """PyYAML calls it at the end."""
-
-
-@contextlib.contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Set an attribute for a while."""
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from torch.optim import Optimizer
 
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.data.files import LoaderOptions
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.options.sections import check_section, mapping, shown
 from vqcnir_arch.options.signatures import signature_schema
@@ -23,11 +26,46 @@ from vqcnir_arch.registry import (
     level_block,
     lookup,
 )
+from vqcnir_arch.training.run_folder import name_problem
+
+
+class MultiStep(MultiStepRestartLR):
+    """BasicSR's schedule, with the types that its lists have: it takes `milestones: [2k]`, and never comes to one."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Sequence[NonNegativeInt],
+        gamma: float = 0.1,
+        restarts: Sequence[NonNegativeInt] = (0,),
+        restart_weights: Sequence[float] = (1,),
+    ) -> None:
+        super().__init__(optimizer, milestones, gamma, restarts, restart_weights)
+
+
+class CosineAnnealing(CosineAnnealingRestartLR):
+    """BasicSR's schedule, with the types that its lists have."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        periods: Sequence[PositiveInt],
+        restart_weights: Sequence[float] = (1,),
+        eta_min: float = 0,
+    ) -> None:
+        super().__init__(optimizer, periods, restart_weights, eta_min)
+
+
+class AnyLoaderOptions(LoaderOptions):
+    """What BasicSR reads from the block of a data set of any project."""
+
+    dataset_enlarge_ratio: PositiveInt | PositiveFloat = 1
+
 
 SCHEDULERS = {
-    "MultiStepLR": MultiStepRestartLR,
-    "MultiStepRestartLR": MultiStepRestartLR,
-    "CosineAnnealingRestartLR": CosineAnnealingRestartLR,
+    "MultiStepLR": MultiStep,
+    "MultiStepRestartLR": MultiStep,
+    "CosineAnnealingRestartLR": CosineAnnealing,
 }
 PARTS = {
     # block inside a network of ours: its registry, the arguments that the network decides, options that it takes
@@ -145,5 +183,10 @@ def check_dataset(findings: list[str], block: Any, phase: str) -> dict[str, Any]
         return mapping(block)
     if "name" not in block:
         findings.append(f"{where}: name is missing")
+    elif isinstance(block["name"], str) and (problem := name_problem(block["name"])):
+        findings.append(f"{where}: name: {problem}, got {shown(block['name'])}")
     schema = getattr(target, "Options", None)
-    return block if schema is None else check_section(findings, schema, block, where)
+    if schema is not None:
+        return check_section(findings, schema, block, where)
+    of_loader = {key: value for key, value in block.items() if key in LoaderOptions.model_fields}
+    return {**block, **check_section(findings, AnyLoaderOptions, of_loader, where)}

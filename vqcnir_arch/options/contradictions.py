@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import torch
@@ -29,9 +30,31 @@ def training_contradictions(options: dict[str, Any]) -> list[str]:
     found = schedule_contradictions(train.get("scheduler"), train.get("total_iter"))
     found += update_contradictions(train)
     found += speed_contradictions(options)
+    found += pipeline_contradictions(options)
     key, metrics = val.get("key_metric"), mapping(val.get("metrics"))
     if key and key not in metrics:
         found.append(f"val: key_metric '{key}' is not in val: metrics{nearest(key, metrics)}")
+    return found
+
+
+def pipeline_contradictions(options: dict[str, Any]) -> list[str]:
+    """Return what BasicSR's pipeline would stop at after it has put an earlier run aside."""
+    found = [
+        f"datasets: {phase}: a training takes train and val alone, a test is an option file of its own"
+        for phase in mapping(options.get("datasets"))
+        if str(phase).startswith("test")
+    ]
+    train_set, logger = mapping(mapping(options.get("datasets")).get("train")), mapping(options.get("logger"))
+    if train_set.get("prefetch_mode") == "cuda":
+        if not runs_on_gpu(options):
+            found.append("datasets: train: prefetch_mode: cuda needs a GPU: leave it out")
+        elif train_set.get("pin_memory") is not True:
+            found.append("datasets: train: prefetch_mode: cuda needs pin_memory: true")
+    if mapping(logger.get("wandb")).get("project") is not None and "debug" not in str(options.get("name")):
+        if logger.get("use_tb_logger") is not True:
+            found.append("logger: wandb needs use_tb_logger: true")
+        if importlib.util.find_spec("wandb") is None:
+            found.append("logger: wandb: the package is not installed: pip install wandb, or leave it out")
     return found
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from vqcnir_arch.archs.loading import load_into
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.data.basicsr_pairs import broken_pairs
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.metrics.pyiqa_metric import built_metric, calculate_pyiqa, needs_ground_truth
 from vqcnir_arch.options.blocks import SCHEDULERS
@@ -121,7 +122,9 @@ class Trial:
             self.findings.append(
                 f"{where}: a batch of {batch} is larger than the data set ({samples} samples): no iteration would run"
             )
-        sample = self.attempt(where, dataset.__getitem__, 0)
+        broken = broken_pairs(dataset)
+        self.findings += [f"{where}: {line}" for line in broken]
+        sample = None if broken else self.attempt(where, dataset.__getitem__, 0)
         if sample is not None and phase != "train" and "gt" not in sample:
             self.findings += [
                 f"{metric['type']} needs a ground truth, but data set '{block['name']}' has none"

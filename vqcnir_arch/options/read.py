@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,25 +13,55 @@ import yaml
 
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.options.published import refuse_published
+from vqcnir_arch.options.schema import Experiment
 from vqcnir_arch.shipped import shipped
 from vqcnir_arch.tensor_files import existing_file
 
 
 class OptionLoader(yaml.SafeLoader):
-    """PyYAML's safe loader that notes, in `twice`, keys that stand twice, of which YAML silently takes the last."""
+    """PyYAML's safe loader, which also finds what YAML lets pass.
+
+    Attributes:
+        twice: lines for keys that stand twice in a mapping, of which YAML silently takes the last.
+        templates: keys of the file that begin with `x-`, or whose sections others refer to.
+    """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.twice: list[str] = []
+        self.templates: list[str] = []
+        self._referred: set[int] = set()
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        node = super().compose_node(parent, index)
+        if is_alias:
+            self._referred.add(id(node))
+            if isinstance(node, yaml.CollectionNode) and node.end_mark is None:
+                raise yaml.composer.ComposerError(None, None, "a section refers to itself", mark)
+        return node
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        # here, as merging (`<<`) puts keys of another section beside those that override them
+        node = super().compose_mapping_node(anchor)
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        names = [(key.tag, key.value) for key in keys]
         self.twice += [
-            f"line {node.value[i][0].start_mark.line + 1}: '{key}' stands there twice"
+            f"line {key.start_mark.line + 1}: '{key.value}' stands there twice"
             for i, key in enumerate(keys)
-            if key in keys[:i]
+            if names[i] in names[:i]
         ]
-        return super().construct_mapping(node, deep)
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if isinstance(node, yaml.MappingNode):
+            self.templates = [
+                str(key.value)
+                for key, value in node.value
+                if str(key.value).startswith("x-") or id(value) in self._referred
+            ]
+        return node
 
 
 def read_options(path: str | os.PathLike[str], force: Sequence[str] = ()) -> dict[str, Any]:
@@ -55,9 +87,9 @@ def load_file(path: Path) -> tuple[dict[str, Any], list[str]]:
         UserError: it is not YAML, or no mapping.
     """
     try:
-        loader = OptionLoader(path.read_text(encoding="utf-8"))
+        loader = OptionLoader(read_text(path))
         options = loader.get_single_data()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise UserError(
@@ -65,7 +97,36 @@ def load_file(path: Path) -> tuple[dict[str, Any], list[str]]:
         ) from error
     if not isinstance(options, dict):
         raise UserError(f"option file '{path}' holds a {type(options).__name__}, expected a mapping of options")
+    for key in loader.templates:
+        if key not in Experiment.model_fields and not re.fullmatch(Experiment.more, key):
+            options.pop(key, None)
     return options, loader.twice
+
+
+def read_text(path: Path) -> str:
+    """Return the text of an option file, or raise `UserError` that names its encoding if that is not UTF-8."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"option file '{path}' cannot be read: {error.strerror}") from error
+    try:
+        if b"\0" not in content:
+            return content.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    raise UserError(f"option file '{path}' is {encoding_of(content)}, expected text in UTF-8")
+
+
+def encoding_of(content: bytes) -> str:
+    """Guess, in words, the encoding of a text that is not UTF-8."""
+    if b"\0" in content:
+        is_text = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]
+        return "in UTF-16 ('Unicode' in Windows)" if is_text else "no text"
+    beyond_ascii = re.findall(rb"[\x80-\xff]+", content)
+    # of GBK's two bytes both lie beyond ASCII in all that is common; in Western texts such bytes stand alone
+    if all(len(run) % 2 == 0 for run in beyond_ascii):
+        return "probably in GBK"
+    return "probably in Windows-1252, Shift JIS or another encoding of its country"
 
 
 def option_file(path: str | os.PathLike[str]) -> Path:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic_core import PydanticCustomError
+
+from vqcnir_arch.training.run_folder import name_problem
 
 Block = dict[str, Any]
 """A block with a `type`; what else it may hold is that class's own signature."""
@@ -114,7 +117,7 @@ class Experiment(Section):
     """The whole option file."""
 
     more = r"network_\w+"
-    name: str = Field(min_length=1, description="name of the experiment and of its folder")
+    name: str = Field(min_length=1, description="name of the experiment and of its folder; `night/first run` is two")
     model_type: str = Field(description="VQPriorModel, VQRestorationModel, VQAssociationModel, or a model of BasicSR")
     scale: PositiveInt = Field(1, description="size of the output over size of the input")
     num_gpu: NonNegativeInt | Literal["auto"] = Field(description="0 for the CPU, auto for all GPUs there are")
@@ -128,3 +131,12 @@ class Experiment(Section):
     logger: LoggerSection | None = Field(None, description="how often to print and to save")
     dist_params: dict[str, Any] | None = Field(None, description="backend and port for --launcher slurm")
     find_unused_parameters: bool = Field(False, description="handed to DistributedDataParallel")
+
+    @field_validator("name")
+    @classmethod
+    def stays_below(cls, name: str) -> str:
+        """Refuse a name whose folder would not lie below `experiments/`."""
+        problem = name_problem(name)
+        if problem:
+            raise PydanticCustomError("name", problem)
+        return name

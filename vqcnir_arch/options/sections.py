@@ -44,6 +44,7 @@ def check_section(
     if not allow_unknown or not issubclass(schema, Section):
         findings += [f"{join(where, place)}{': ' if where or place else ''}unknown option '{key}'{nearest(key, known)}"
                      for place, key, known in unknown_keys(schema, values)]  # fmt: skip
+    values = with_whole_numbers(schema, values)
     try:
         checked = in_order(values, schema.model_validate(values).model_dump(exclude_unset=True))
     except ValidationError as error:
@@ -61,6 +62,21 @@ def check_section(
         return without(values, wrong)
     findings += [f"{join(where, *keys)}: expected a number, got {value}" for keys, value in bools(values, checked)]
     return checked
+
+
+def with_whole_numbers(schema: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """Return values with numbers where a whole one is expected and `1e5` stands, a string in YAML."""
+    try:
+        schema.model_validate(values)
+    except ValidationError as error:
+        places = [existing_keys(values, p["loc"]) for p in error.errors() if p["type"] == "int_parsing"]
+        written = {keys: value_at(values, keys) for keys in places}
+        spelt = {keys: float(text) for keys, text in written.items() if re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d+", text)}
+        if spelt:
+            values = copy.deepcopy(values)
+        for (*sections, key), number in spelt.items():
+            value_at(values, tuple(sections))[key] = number  # a fraction is refused as such
+    return values
 
 
 def in_order(values: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:

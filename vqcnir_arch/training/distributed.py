@@ -6,6 +6,8 @@ import datetime
 import gc
 import os
 import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -78,6 +80,21 @@ def from_first(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def in_first(function: Callable[[], object]) -> None:
+    """Call a function in the first process. What it refuses is raised there, and ends the others without a word."""
+    problem: UserError | None = None
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            function()
+        except UserError as error:
+            problem = error
+    refused = from_first(problem is not None)
+    if problem is not None:
+        raise problem
+    if refused:
+        sys.exit(2)
 
 
 def from_all(value: T) -> list[T]:

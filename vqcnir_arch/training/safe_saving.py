@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,11 +11,13 @@ from typing import Any, Protocol
 from basicsr.utils import get_root_logger
 from basicsr.utils.dist_util import master_only
 from torch import nn
+from torch.optim import Optimizer
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.tensor_files import strip_prefixes
 from vqcnir_arch.training.distributed import from_all, from_first
 from vqcnir_arch.training.random_state import random_state
+from vqcnir_arch.training.resumed_options import ResumedOptions, made_with, refuse_other_types
 from vqcnir_arch.training.run import TrainingRun
 from vqcnir_arch.training.saved_runs import remove_old, write_whole
 from vqcnir_arch.training.step_guard import StepGuard
@@ -35,6 +38,7 @@ class SafeSaving:
     """Parts that an exact resume needs beside networks and optimisers; each process saves its own."""
     run: TrainingRun | None = None
     step_guard: StepGuard
+    labelled_optimizers: dict[str, Optimizer]
     last_checkpoint: Path | None = None
     resumed_random_state: dict[str, Any] | None = None
     _save_error: str | None = None
@@ -97,6 +101,7 @@ class SafeSaving:
         if current_iter == -1:
             return
         own = {
+            "made_with": made_with(self.labelled_optimizers, self.opt),
             "random": from_all(random_state()),
             "best_metric_results": getattr(self, "best_metric_results", {}),
             "validated": getattr(self, "validated", {}),
@@ -137,7 +142,7 @@ class SafeSaving:
 
     def resume_training(self, resume_state: dict[str, Any]) -> None:
         """Take over what a checkpoint holds beside the networks, which are loaded already."""
-        super().resume_training(resume_state)
+        self._resume_optimizers(resume_state)
         self.last_checkpoint = Path(self.opt["path"]["resume_state"])
         own = resume_state.get("vqcnir")
         if own is None:
@@ -153,3 +158,25 @@ class SafeSaving:
             self.best_metric_results = own["best_metric_results"]
         self.validated = own["validated"]
         self.step_guard.load_state(own["step_guard"])
+
+    def _resume_optimizers(self, state: dict[str, Any]) -> None:
+        """Load optimisers and schedules; options that differ from the state's hold, and are said."""
+        kinds = {label: type(optimizer).__name__ for label, optimizer in self.labelled_optimizers.items()}
+        refuse_other_types(state, self.opt["model_type"], kinds)
+        warmup = self.opt["train"].get("warmup_iter", -1)
+        resumed = ResumedOptions(self.labelled_optimizers, self.schedulers, state, warmup)
+        if resumed.schedule_changed:  # the new schedulers stand at their beginning
+            state = {**state, "schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
+        super().resume_training(state)
+        resumed.apply()
+        for change in resumed.changes:
+            get_root_logger().warning(f"Resumed with another option: {change}")
+        if resumed.schedule_changed:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's, that the optimiser has taken no step yet
+                for iteration in range(1, state["iter"] + 1):
+                    super().update_learning_rate(iteration, warmup)
+            rates = ", ".join(f"{rate:.3g}" for rate in self.get_current_learning_rate())
+            get_root_logger().warning(
+                f"Rates go on as if they had been so from the start: {rates} in iteration {state['iter']}"
+            )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.training.random_state import preserved_random_state
 
 
@@ -85,6 +86,9 @@ class SeededSamples(Dataset):
     """A data set whose samples draw from generators seeded by their `SampleKey`; else it behaves as the one inside.
 
     So the draws don't depend on which worker makes the sample, and they move no generator of the training process.
+
+    Raises:
+        UserError: on access to a sample of BasicSR's own data sets, which do not name the file that they stop at.
     """
 
     __getitems__ = None  # the loader would hand whole batches past __getitem__ where the inner data set has this
@@ -102,13 +106,27 @@ class SeededSamples(Dataset):
 
     def __getitem__(self, key: SampleKey | int) -> Any:
         if not isinstance(key, SampleKey):
-            return self.dataset[key]
+            return self._sample(key)
         with preserved_random_state(cuda=False):
             for_torch, for_python, for_numpy = derived_seeds(key.seed, key.epoch, key.position)
             torch.default_generator.manual_seed(for_torch)
             random.seed(for_python)
             np.random.seed(for_numpy % 2**32)
-            return self.dataset[key.index]
+            return self._sample(key.index)
+
+    def _sample(self, index: int) -> Any:
+        try:
+            return self.dataset[index]
+        except UserError:
+            raise
+        except Exception as error:
+            if not type(self.dataset).__module__.startswith("basicsr."):
+                raise
+            paths = getattr(self.dataset, "paths", {})
+            what = f" ({paths[index]})" if isinstance(paths, list) else ""
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            name = f"{type(self.dataset).__name__} '{self.dataset.opt['name']}'"
+            raise UserError(f"{name}: sample {index}{what} cannot be read: {reason}") from error
 
 
 def derived_seeds(*numbers: int) -> list[int]:

@@ -1,0 +1,116 @@
+"""The folder of a run: how its name may look, and that nothing is moved away but what a run has written."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vqcnir_arch.atomic_files import make_folder, reason
+from vqcnir_arch.errors import UserError
+
+LONGEST_PART = 200
+"""Bytes of a part of a name: with what stands before and after it in the names of logs, file systems allow 255."""
+LOG_FILE = re.compile(r"(train|test)_.+_\d{8}_\d{6}\.log")
+MADE_FIRST = {"models", "training_states", "visualization", "metrics.jsonl", "images.jsonl"}
+"""What stands in a run's folder before its log is opened."""
+EVENT_FILE = "events.out.tfevents."
+
+
+def name_problem(name: str) -> str | None:
+    """Say what keeps a name from being that of a folder below `experiments/` or `results/`; None where nothing does.
+
+    It may hold folders: `night/first run`.
+    """
+    parts = name.split("/")
+    if name.startswith(("/", "~")) or "\\" in name or re.match("[A-Za-z]:", name) or ".." in parts:
+        return "expected a name, or folders and a name ('night/first run'), not a path that leads elsewhere"
+    if "" in parts or "." in parts or not name.isprintable():
+        return "expected a name, or folders and a name ('night/first run'), without empty parts or control characters"
+    longest = max(len(part.encode()) for part in parts)
+    if longest > LONGEST_PART:
+        return f"expected at most {LONGEST_PART} bytes between two '/', as file systems limit names, not {longest}"
+    return None
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a training or a test has written a folder, or it is empty."""
+    names = set(os.listdir(folder))
+    return names <= MADE_FIRST or {"models", "training_states"} <= names or any(map(LOG_FILE.fullmatch, names))
+
+
+def is_event_folder(folder: Path) -> bool:
+    """Tell whether TensorBoard's files of a run stand in a folder, or it is empty."""
+    names = os.listdir(folder)
+    return not names or any(name.startswith(EVENT_FILE) for name in names)
+
+
+def refuse_inner(folder: Path, name: str) -> None:
+    """Raise `UserError` if a run's folder would lie inside the folder of another run, which moves as a whole."""
+    for above in list(folder.parents)[: name.count("/")]:
+        if above.is_dir() and os.listdir(above) and is_run(above):
+            raise UserError(f"name '{name}': '{above}' is the folder of a run of its own: choose another name")
+
+
+def refuse_foreign(folder: Path, events: Path | None = None) -> None:
+    """Raise `UserError` unless runs alone have written what a new run of the same name would move away.
+
+    Args:
+        folder: of the run.
+        events: of its TensorBoard files.
+    """
+    for path, is_ours in ((folder, is_run), (events, is_event_folder)):
+        if path is None or not path.exists():
+            continue
+        if not path.is_dir():
+            raise UserError(f"'{path}' is a file, where the run's folder would be: choose another name")
+        if not is_ours(path):
+            inside = ", ".join(sorted(os.listdir(path))[:3])
+            raise UserError(
+                f"'{path}' is there, and no run has written it ({inside}, ...): choose another name, or move it away"
+            )
+
+
+def refuse_own_files(options: Mapping[str, Any], folder: Path) -> None:
+    """Raise `UserError` if an option names a file in the folder that a new run of the same name moves away."""
+    for place, value in _texts(options):
+        path = Path(value).expanduser()
+        if "/" in value and path.exists() and folder.resolve() in path.resolve().parents:
+            raise UserError(
+                f"{place}: '{value}' lies in '{folder}', which a new run of this name puts aside: choose another name"
+            )
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield place and text of every entry of the option file that may be a path."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _texts(inner, f"{place}: {key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner, place)
+    elif isinstance(value, str):
+        yield place, value
+
+
+def make_anew(folder: str | os.PathLike[str]) -> None:
+    """BasicSR's `mkdir_and_rename`: make a folder, and put aside what an earlier run has left in it.
+
+    Raises:
+        UserError: it cannot be made, or the earlier one not be moved.
+    """
+    path = Path(folder)
+    if path.exists() and os.listdir(path):
+        base = f"{path}_archived_{time.strftime('%Y%m%d_%H%M%S')}"
+        aside, number = Path(base), 1
+        while aside.exists():  # a third run in the same second
+            aside, number = Path(f"{base}_{number}"), number + 1
+        print(f"Path already exists. Rename it to {aside}", flush=True)
+        try:
+            path.rename(aside)
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be put aside: {reason(error)}") from error
+    make_folder(path)
