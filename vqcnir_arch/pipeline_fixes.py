@@ -14,9 +14,9 @@ The pipelines are called as they are: for the time of a run, names are replaced 
    `init_tb_loggers` comes next.
 5. `create_train_val_dataloader`: before `build_model`; here the run gets its data, and its place in them from step 2.
 6. `build_model`, then the model's `resume_training`: the model joins a run that stands where it is to go on.
-7. `MessageLogger` is made: what was measured after the checkpoint goes only now, as the model has taken it. Each iteration: `update_learning_rate`, `feed_data`, `optimize_parameters`, and every so
-   many the message logger, `save`, `validation`: the checkpoint of an iteration is written after its line in the log
-   and before its validation.
+7. `MessageLogger` is made: what was measured after the checkpoint goes only now, as the model has taken it over. Each
+   iteration: `update_learning_rate`, `feed_data`, `optimize_parameters`, and every so many the message logger, `save`,
+   `validation`: the checkpoint of an iteration is written after its line in the log and before its validation.
 8. At the end `save` as the latest, then `validation` once more.
 
 `test_pipeline` has the steps 1, 3, 4, then the data, `build_model` and one `validation` for each data set.
@@ -176,7 +176,7 @@ class PipelineFixes:
         in_first(lambda: write_file(target, (head + self.option_text).encode("utf-8", "backslashreplace")))
 
     def get_root_logger(self, logger_name: str, log_level: int, log_file: str) -> Any:
-        """The log of `night/first run` is `train_first run_TIME.log` in its folder: BasicSR has the folder in it twice."""
+        """The log of `night/first run` is `train_first run_TIME.log` in its folder: BasicSR repeats `night/`."""
         first, *more = Path(log_file).relative_to(self.folder).parts
         name = f"{first.partition('_')[0]}_{more[-1]}" if more else first
         return get_root_logger(logger_name, log_level, str(self.folder / name))

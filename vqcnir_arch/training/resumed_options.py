@@ -20,7 +20,7 @@ from vqcnir_arch.errors import UserError
 NO_OPTIONS = ("params", "param_names", "lr")
 """Entries of an optimiser's group that are no options; the option `lr` is its `initial_lr`."""
 HOW_IT_COMPUTES = ("foreach", "fused", "capturable", "differentiable")
-START_ANEW = "to start from its networks alone, name them as path: pretrain_network_* under another name: of the run"
+START_ANEW = "to start from its networks alone, name them as path: pretrain_network_* of a run of another name"
 
 
 def made_with(optimizers: Mapping[str, Optimizer], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def made_with(optimizers: Mapping[str, Optimizer], options: Mapping[str, Any]) -
 def refuse_other_types(state: Mapping[str, Any], model_type: str, optimizers: Mapping[str, str]) -> None:
     """Raise `UserError` if a state was made by another model or another type of optimiser.
 
-    States of before 0.3, and BasicSR's own, do not say: `ResumedOptions` then finds most of them.
+    Older states, and BasicSR's own, do not say: `ResumedOptions` then finds most of them.
 
     Args:
         state: the training state.
@@ -118,16 +118,16 @@ def refuse_other_networks(optimizers: Mapping[str, Optimizer], kept: Sequence[Ma
     if len(kept) != len(optimizers):
         names = ", ".join(f"optim_{label}" for label in optimizers)
         raise UserError(
-            f"the training state has {len(kept)} optimisers, the option file {len(optimizers)} ({names}), as with a GAN "
-            f"or without: make it so again, or, {START_ANEW}"
+            f"the training state has {len(kept)} optimisers, the option file {len(optimizers)} ({names}): a GAN came or "
+            f"went: set it back, or, {START_ANEW}"
         )
     for (label, optimizer), other in zip(optimizers.items(), kept, strict=True):
         now = [len(group["params"]) for group in optimizer.param_groups]
         before = [len(group["params"]) for group in other["param_groups"]]
         if now != before:
             raise UserError(
-                f"train: optim_{label}: the training state has {sum(before)} tensors in {len(before)} groups, the option "
-                f"file trains {sum(now)} in {len(now)}: freeze what was frozen (freeze_prior), or, {START_ANEW}"
+                f"train: optim_{label}: the training state is of {sum(before)} tensors, the option file trains "
+                f"{sum(now)}: freeze what was frozen (freeze_prior), or, {START_ANEW}"
             )
 
 

@@ -65,8 +65,8 @@ class ResumePoint:
         if self.path.resolve().parent != own.resolve():
             if there:
                 raise UserError(
-                    f"path: resume_state: '{self.path}' is of another run, but '{own.parent}' has checkpoints of its own "
-                    "already: choose another name"
+                    f"path: resume_state: '{self.path}' is of another run, but '{own.parent}' has checkpoints of its "
+                    "own: choose another name"
                 )
             return
         newer = [iteration for iteration in there if iteration > self.state["iter"]]
@@ -86,8 +86,8 @@ class ResumePoint:
         done, total = self.state["iter"], train["total_iter"]
         if done > total:
             raise UserError(
-                f"train: total_iter: {total}, but the training state '{self.path}' is of iteration {done}: raise it, or "
-                "name an earlier state as path: resume_state"
+                f"train: total_iter: {total}, but the training state '{self.path}' is of iteration {done}: raise it, "
+                "or name an earlier state as path: resume_state"
             )
         if done == total:
             self.notes.append(f"There is nothing left to train: '{self.path}' is of iteration {done}, as total_iter")
