@@ -98,7 +98,7 @@ def read_experiment(folder: Path, events: str | None = None, only: bool = True) 
         raise UserError(f"'{logs[kind][-1]}' is no log of BasicSR: no line of it begins with a date and 'INFO: '")
     record = read_metrics(folder)
     experiment = Experiment(
-        name=folder.name, folder=folder, kind=kind, began=times[0], ended=times[-1],
+        name="/".join(below_root(folder)[1]), folder=folder, kind=kind, began=times[0], ended=times[-1],
         options=read_options_of_log(texts[-1]),
         files=files,
         versions=read_versions(texts[-1]),
@@ -122,12 +122,19 @@ def recorded_metrics(record: Sequence[Mapping[str, Any]]) -> dict[str, tuple[flo
     return found
 
 
+def below_root(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder that holds `experiments/` or `results/`, and the parts of the name (`night/first run`)."""
+    root = next((above for above in folder.parents if above.name in ("experiments", "results")), folder.parent)
+    return root.parent, folder.relative_to(root).parts
+
+
 def event_folders(folder: Path, events: str | None, only: bool) -> list[Path]:
     """Return where the event files of an experiment may be."""
+    root, name = below_root(folder)
     if events is None:
-        return [folder.parent.parent / "tb_logger" / folder.name]
+        return [root.joinpath("tb_logger", *name)]
     given = existing_folder(Path(events).expanduser(), "--tb")
-    return [given / folder.name, given] if only else [given / folder.name]
+    return [given.joinpath(*name), given] if only else [given.joinpath(*name)]
 
 
 def add_curves(experiment: Experiment, folders: Sequence[Path], texts: Sequence[str]) -> None:

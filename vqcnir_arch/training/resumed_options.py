@@ -118,8 +118,8 @@ def refuse_other_networks(optimizers: Mapping[str, Optimizer], kept: Sequence[Ma
     if len(kept) != len(optimizers):
         names = ", ".join(f"optim_{label}" for label in optimizers)
         raise UserError(
-            f"the training state has {len(kept)} optimisers, the option file {len(optimizers)} ({names}): a GAN came or "
-            f"went: set it back, or, {START_ANEW}"
+            f"the training state has {len(kept)} optimisers, the option file {len(optimizers)} ({names}): a GAN came "
+            f"or went: set it back, or, {START_ANEW}"
         )
     for (label, optimizer), other in zip(optimizers.items(), kept, strict=True):
         now = [len(group["params"]) for group in optimizer.param_groups]
@@ -137,6 +137,8 @@ def refuse_other_state(label: str, optimizer: Optimizer, kept: Mapping[str, Any]
     decoupled = [bool(one.get("decoupled_weight_decay")) for one in (kept_group, group)]
     if "decoupled_weight_decay" in kept_group and decoupled[0] != decoupled[1]:  # all that tells AdamW from Adam
         raise UserError(other_optimizer(label, "AdamW's" if decoupled[0] else "Adam's", type(optimizer).__name__))
+    if kept_group.keys() - group.keys() and group.keys() - kept_group.keys():
+        raise UserError(other_optimizer(label, "another type", type(optimizer).__name__))
     names = {name for state in kept["state"].values() for name, value in state.items() if value is not None}
     missing = state_names(optimizer) - names if kept["state"] else set()
     if missing:

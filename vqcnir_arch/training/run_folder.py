@@ -68,9 +68,10 @@ def refuse_foreign(folder: Path, events: Path | None = None) -> None:
         if not path.is_dir():
             raise UserError(f"'{path}' is a file, where the run's folder would be: choose another name")
         if not is_ours(path):
-            inside = ", ".join(sorted(os.listdir(path))[:3])
+            first, *more = sorted(os.listdir(path))
             raise UserError(
-                f"'{path}' is there, and no run has written it ({inside}, ...): choose another name, or move it away"
+                f"'{path}' is no run's folder ('{first}'{f' and {len(more)} more' if more else ''} in it), so it is not "
+                "put aside: choose another name"
             )
 
 
