@@ -43,11 +43,79 @@ def test_duplicate_key_in_a_nested_block(tmp_path):
 
 
 def test_yaml_aliases(tmp_path):
-    (tmp_path / "x.yml").write_text("a: &a {x: 1}\nb: *a\n")
-    assert read_options(tmp_path / "x.yml") == {"a": {"x": 1}, "b": {"x": 1}}
-    (tmp_path / "x.yml").write_text("a: &a {x: 1}\nb: {<<: *a, y: 3}\n")  # BasicSR cannot read merged keys either
-    with pytest.raises(UserError, match=r"x\.yml', line 2 is not YAML"):
+    (tmp_path / "x.yml").write_text("train: &a {x: 1}\nval: *a\n")
+    assert read_options(tmp_path / "x.yml") == {"train": {"x": 1}, "val": {"x": 1}}
+
+
+def test_merged_sections(tmp_path):
+    """BasicSR reads them, too. What is there to be referred to alone is no option; overriding is no double key."""
+    text = """
+x-night: &night {type: LOLBlurDataset, dataroot: night}
+x-unused: {a: 1}
+both: &both {<<: *night, use_rot: true, dataroot: day}
+train: &train {lr: 1}
+datasets:
+  train: {<<: [*both, *night], name: pairs}
+  val:
+    <<: *night
+    name: v
+val: *train
+"""
+    (tmp_path / "x.yml").write_text(text)
+    night = {"type": "LOLBlurDataset", "dataroot": "night"}
+    assert read_options(tmp_path / "x.yml") == {
+        "train": {"lr": 1},
+        "datasets": {
+            "train": {**night, "dataroot": "day", "use_rot": True, "name": "pairs"},
+            "val": {**night, "name": "v"},
+        },
+        "val": {"lr": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &a {b: *a}", "line 1 is not YAML: a section refers to itself"),
+        ("a: &a [1, *a]", "a section refers to itself"),
+        ("a: {<<: 5}", "expected a mapping or list of mappings for merging"),
+        ("a: *b", "found undefined alias 'b'"),
+        ("a: &a {x: 1}\nb: {<<: *a, y: 1, y: 2}", "line 2: 'y' stands there twice"),
+    ],
+)
+def test_what_cannot_be_merged(tmp_path, text, expected):
+    (tmp_path / "x.yml").write_text(text)
+    with pytest.raises(UserError, match=expected):
         read_options(tmp_path / "x.yml")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "expected"),
+    [
+        ("name: run", "utf-16", "is in UTF-16"),
+        ("name: run", "utf-16-le", "is in UTF-16"),
+        ("# 训练夜间图像\nname: 数据", "gbk", "is probably in GBK"),
+        ("# Größe für Köln\nname: run", "cp1252", "in another encoding, such as Windows-1252"),
+        ("# 夜間の画像\nname: run", "shift_jis", "Shift JIS"),
+        ("name: run\0", "ascii", "is no text"),
+    ],
+)
+def test_encodings_are_named(tmp_path, text, encoding, expected):
+    (tmp_path / "x.yml").write_bytes(text.encode(encoding))
+    with pytest.raises(UserError, match=f"{expected}.* expected text in UTF-8"):
+        read_options(tmp_path / "x.yml")
+
+
+def test_whole_numbers_in_powers_of_ten():
+    options = read_options(TRAIN)
+    options["train"].update(total_iter="3e5", warmup_iter="1.5e3")
+    options["train"]["scheduler"]["milestones"] = ["2.5e5", 3e5]
+    options["network_g"]["codebook_size"] = "1e3"
+    checked = check_options(options, is_train=True)
+    assert (checked["train"]["total_iter"], checked["train"]["warmup_iter"]) == (300_000, 1500)
+    assert list(checked["train"]["scheduler"]["milestones"]) == [250_000, 300_000]
+    assert checked["network_g"]["codebook_size"] == 1000
+    assert isinstance(checked["train"]["total_iter"], int)
 
 
 def test_force_reads_yaml_values(tmp_path):

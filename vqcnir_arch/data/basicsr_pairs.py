@@ -40,12 +40,13 @@ def problem_of(options: Mapping[str, Any], pair: Mapping[str, str]) -> str | Non
 
 def _problems(options: Mapping[str, Any], lq: Path, gt: Path, pair: Mapping[str, str]) -> Iterator[str]:
     headers: list[Header] = []
-    listed = (
-        f": meta_info_file '{options['meta_info_file']}' has an empty line" if options.get("meta_info_file") else ""
-    )
+    names = options.get("meta_info_file")
+    listed = f": meta_info_file '{names}' has an empty line" if names else ""
     for path, text in ((gt, pair["gt_path"]), (lq, pair["lq_path"])):
         if path.is_dir():
             yield f"'{text}' is a folder, expected an image{listed}"
+        if "\ufeff" in text:
+            yield f"meta_info_file '{names}' begins with a byte order mark: save it without"
         try:
             headers.append(read_header(path))
             if looks_cut(path):

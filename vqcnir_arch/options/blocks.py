@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from basicsr.models.lr_scheduler import CosineAnnealingRestartLR, MultiStepRestartLR
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, create_model
 from torch.optim import Optimizer
 
 from vqcnir_arch.archs.network import VQNetwork
@@ -56,11 +56,10 @@ class CosineAnnealing(CosineAnnealingRestartLR):
         super().__init__(optimizer, periods, restart_weights, eta_min)
 
 
-class AnyLoaderOptions(LoaderOptions):
-    """What BasicSR reads from the block of a data set of any project."""
-
-    dataset_enlarge_ratio: PositiveInt | PositiveFloat = 1
-
+AnyLoaderOptions = create_model(
+    "AnyLoaderOptions", __base__=LoaderOptions, dataset_enlarge_ratio=(PositiveInt | PositiveFloat, 1)
+)
+"""What BasicSR reads from the block of a data set of any project."""
 
 SCHEDULERS = {
     "MultiStepLR": MultiStep,

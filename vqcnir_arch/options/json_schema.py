@@ -87,6 +87,7 @@ class SchemaMaker:
             {"type": "object", "additionalProperties": {"$ref": "#/$defs/metric"}}, {"type": "null"},
         ]}  # fmt: skip
         allow(whole, Experiment.more, or_null("network"))
+        whole["patternProperties"]["^x-"] = {}  # sections that others refer to
         allow(self.definitions["TrainSection"], TrainSection.more, or_null("loss"))
         allow(self.definitions["PathSection"], PathSection.more, {})
         for name in ("ValSection", "LoggerSection"):

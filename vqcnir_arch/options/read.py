@@ -39,11 +39,12 @@ class OptionLoader(yaml.SafeLoader):
             self._referred.add(id(node))
             if isinstance(node, yaml.CollectionNode) and node.end_mark is None:
                 raise yaml.composer.ComposerError(None, None, "a section refers to itself", mark)
+        elif isinstance(node, yaml.MappingNode):
+            self._note_twice(node)
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        # here, as merging (`<<`) puts keys of another section beside those that override them
-        node = super().compose_mapping_node(anchor)
+    def _note_twice(self, node: yaml.MappingNode) -> None:
+        """Look before sections are merged (`<<`), which puts their keys beside those that override them."""
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         names = [(key.tag, key.value) for key in keys]
         self.twice += [
@@ -51,7 +52,6 @@ class OptionLoader(yaml.SafeLoader):
             for i, key in enumerate(keys)
             if names[i] in names[:i]
         ]
-        return node
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
@@ -122,11 +122,13 @@ def encoding_of(content: bytes) -> str:
     if b"\0" in content:
         is_text = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:2]
         return "in UTF-16 ('Unicode' in Windows)" if is_text else "no text"
-    beyond_ascii = re.findall(rb"[\x80-\xff]+", content)
-    # of GBK's two bytes both lie beyond ASCII in all that is common; in Western texts such bytes stand alone
-    if all(len(run) % 2 == 0 for run in beyond_ascii):
-        return "probably in GBK"
-    return "probably in Windows-1252, Shift JIS or another encoding of its country"
+    runs = re.findall(rb"[\x80-\xff]+", content)
+    if all(len(run) % 2 == 0 for run in runs):  # pairs of bytes; a Western letter beyond ASCII mostly stands alone
+        leads = b"".join(run[::2] for run in runs)
+        common = sum(0xA1 <= lead <= 0xD7 for lead in leads)  # GB 2312's signs and its common characters
+        if common > len(leads) / 2:
+            return "probably in GBK"
+    return "in another encoding, such as Windows-1252 or Shift JIS"
 
 
 def option_file(path: str | os.PathLike[str]) -> Path:

@@ -44,9 +44,8 @@ def check_section(
     if not allow_unknown or not issubclass(schema, Section):
         findings += [f"{join(where, place)}{': ' if where or place else ''}unknown option '{key}'{nearest(key, known)}"
                      for place, key, known in unknown_keys(schema, values)]  # fmt: skip
-    values = with_whole_numbers(schema, values)
     try:
-        checked = in_order(values, schema.model_validate(values).model_dump(exclude_unset=True))
+        checked = in_order(values, validated(schema, values))
     except ValidationError as error:
         wrong: dict[tuple[Any, ...], list[str]] = {}  # an option of several types has a problem with each of them
         for problem in error.errors():
@@ -64,19 +63,20 @@ def check_section(
     return checked
 
 
-def with_whole_numbers(schema: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
-    """Return values with numbers where a whole one is expected and `1e5` stands, a string in YAML."""
+def validated(schema: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """Return what pydantic reads; `1e5`, a string in YAML, is a number where a whole one is expected, too."""
     try:
-        schema.model_validate(values)
+        return schema.model_validate(values).model_dump(exclude_unset=True)
     except ValidationError as error:
         places = [existing_keys(values, p["loc"]) for p in error.errors() if p["type"] == "int_parsing"]
-        written = {keys: value_at(values, keys) for keys in places}
-        spelt = {keys: float(text) for keys, text in written.items() if re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d+", text)}
-        if spelt:
-            values = copy.deepcopy(values)
-        for (*sections, key), number in spelt.items():
-            value_at(values, tuple(sections))[key] = number  # a fraction is refused as such
-    return values
+        texts = {keys: str(value_at(values, keys)) for keys in places}
+        powers = {keys: text for keys, text in texts.items() if re.fullmatch(r"\d+(\.\d*)?[eE][-+]?\d+", text)}
+        if not powers:
+            raise
+    values = copy.deepcopy(values)
+    for (*sections, key), text in powers.items():
+        value_at(values, tuple(sections))[key] = float(text)
+    return schema.model_validate(values).model_dump(exclude_unset=True)
 
 
 def in_order(values: dict[str, Any], checked: dict[str, Any]) -> dict[str, Any]:

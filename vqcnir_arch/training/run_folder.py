@@ -69,9 +69,9 @@ def refuse_foreign(folder: Path, events: Path | None = None) -> None:
             raise UserError(f"'{path}' is a file, where the run's folder would be: choose another name")
         if not is_ours(path):
             first, *more = sorted(os.listdir(path))
+            inside = f"'{first}' and {len(more)} more" if more else f"'{first}'"
             raise UserError(
-                f"'{path}' is no run's folder ('{first}'{f' and {len(more)} more' if more else ''} in it), so it is not "
-                "put aside: choose another name"
+                f"'{path}' is no run's folder ({inside} in it), so it is not put aside: choose another name"
             )
 
 
