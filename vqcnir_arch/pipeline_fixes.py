@@ -146,6 +146,9 @@ class PipelineFixes:
         path["resume_state"] = None if point.path is None else str(point.path)
         if self.resumed is None:
             return None
+        seed, kept = self.checked.get("manual_seed"), self.resumed.get("vqcnir", {}).get("seed")
+        if None not in (seed, kept) and seed != kept:
+            self.run.notes.append(f"manual_seed: {seed} is not used: the run goes on with that of its state, {kept}")
         in_first(partial(point.prepare, options))
         own_models, path["models"] = path["models"], str(point.models)  # the networks stand beside the state
         basicsr.train.check_resume(options, self.resumed["iter"])

@@ -156,8 +156,8 @@ def state_names(optimizer: Optimizer) -> set[str]:
     """Return what an optimiser keeps of a parameter, found by a step of one of its kind."""
     parameter = nn.Parameter(torch.zeros(2, 2))
     parameter.grad = torch.zeros(2, 2)
-    known = inspect.signature(type(optimizer)).parameters
-    options = {key: value for key, value in optimizer.param_groups[0].items() if key in known and key != "params"}
+    known = inspect.signature(type(optimizer)).parameters.keys() - {"params", *HOW_IT_COMPUTES}
+    options = {key: value for key, value in optimizer.param_groups[0].items() if key in known}
     trial = type(optimizer)([parameter], **options)
     trial.step()
     return {name for name, value in trial.state[parameter].items() if value is not None}

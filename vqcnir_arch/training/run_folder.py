@@ -14,6 +14,7 @@ from vqcnir_arch.errors import UserError
 
 LONGEST_PART = 200
 """Bytes of a part of a name: with what stands before and after it in the names of logs, file systems allow 255."""
+LONGEST_NAME = 1000
 LOG_FILE = re.compile(r"(train|test)_.+_\d{8}_\d{6}\.log")
 MADE_FIRST = {"models", "training_states", "visualization", "metrics.jsonl", "images.jsonl"}
 """What stands in a run's folder before its log is opened."""
@@ -33,6 +34,8 @@ def name_problem(name: str) -> str | None:
     longest = max(len(part.encode()) for part in parts)
     if longest > LONGEST_PART:
         return f"expected at most {LONGEST_PART} bytes between two '/', as file systems limit names, not {longest}"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"expected at most {LONGEST_NAME} bytes, as systems limit paths"
     return None
 
 
