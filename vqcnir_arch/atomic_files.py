@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,7 +67,12 @@ def why_unwritable(path: Path) -> str | None:
     except OSError as error:  # a name that is too long
         return f"'{path}': {error.strerror}"
     folder = next(folder for folder in path.parents if folder.exists())
-    return None if os.access(folder, os.W_OK) else f"folder '{folder}' is read-only"
+    if not os.access(folder, os.W_OK):  # which network file systems may say of a folder that takes files
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            return f"folder '{folder}': {error.strerror}"
+    return None
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -164,12 +165,20 @@ def test_the_longest_names(weights, night, tmp_path, capsys):
 
 
 def test_a_read_only_folder(weights, night, tmp_path, capsys, monkeypatch):
-    (tmp_path / "out/more").mkdir(parents=True)
+    for out in ("out", "takes all the same"):
+        (tmp_path / out / "more").mkdir(parents=True)
     is_writable = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "more" and is_writable(path, mode))
+    restore(weights, night, "-o", tmp_path / "takes all the same")
+    capsys.readouterr()
+
+    def read_only(dir):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
     restore(weights, night, "-o", tmp_path / "out", status=1)
     shown = capsys.readouterr()
-    assert f"a result cannot be saved: folder '{tmp_path}/out/more' is read-only" in shown.err
+    assert f"a result cannot be saved: folder '{tmp_path}/out/more': Read-only file system" in shown.err
     assert list(contents(tmp_path / "out")) == ["a.png"] and "1 restored" in shown.out
 
 
