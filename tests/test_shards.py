@@ -95,7 +95,7 @@ def test_an_error_of_one_part_is_said(monkeypatch, capsys):
 
 
 def test_links_that_loop_are_gone_through_once(tmp_path):
-    for name in ("x/1", "x/deep/2", "y/3", "../beside/4"):
+    for name in ("x/1", "x/deep/2", "y/3", "../beside/4", "x/.git/5", "x/@eaDir/6.jpg", "Thumbs.db"):
         (tmp_path / "top" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "top" / name).touch()
     top = tmp_path / "top"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from vqcnir_arch.errors import UserError
 
+SYSTEM = {"$RECYCLE.BIN", "System Volume Information", "Thumbs.db", "desktop.ini", "lost+found", "__MACOSX", "@eaDir"}
+"""What systems and their archivers put into folders of pictures, thumbnails among it; nobody's own files."""
 MOST_NAMES = 20
 """So many files of one ending are named, the others counted."""
 
@@ -23,7 +25,7 @@ def refuse(error: OSError) -> None:
 
 
 def visible_files(folder: Path, on_error: Callable[[OSError], None] = refuse) -> Iterator[Path]:
-    """Yield the files in a folder and in all folders below it, without what is hidden; in no order.
+    """Yield the files in a folder and in all folders below it, without what is hidden or `SYSTEM`; in no order.
 
     Links to folders are followed, but not back into a folder that they are reached from: a loop is gone through once.
 
@@ -46,7 +48,7 @@ def visible_files(folder: Path, on_error: Callable[[OSError], None] = refuse) ->
             on_error(error)
             continue
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.name in SYSTEM:
                 continue
             is_link = entry.is_symlink()
             # unlike `entry.is_dir()`, `isdir` takes a link to itself for none
