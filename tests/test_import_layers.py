@@ -14,8 +14,8 @@ import vqcnir_arch
 PACKAGE = Path(vqcnir_arch.__file__).parent
 ROOT = "vqcnir_arch"
 LAYERS = [
-    {"arguments", "compat", "devices", "errors", "memory", "names", "packaged", "processes", "registry", "shipped",
-     "signals", "tensor_files", "version", "atomic_files"},
+    {"arguments", "compat", "devices", "errors", "folders", "memory", "names", "packaged", "processes", "registry",
+     "shards", "shipped", "signals", "tensor_files", "version", "atomic_files"},
     {"archs"},
     {"data", "metrics", "training"},
     {"losses", "options"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from argparse import ArgumentTypeError
+from pathlib import Path
 
 
 def positive(text: str) -> int:
@@ -49,6 +51,28 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise ArgumentTypeError(f"expected a number from 0 to 1, got '{text}'")
     return value
+
+
+def named_path(text: str) -> Path:
+    """Read a path; `~` is the user's folder.
+
+    Raises:
+        ArgumentTypeError: it is empty.
+    """
+    if not text:
+        raise ArgumentTypeError("expected a path, got '' (a variable that is not set?)")
+    return Path(os.path.expanduser(text))  # leaves `~nobody` as it is
+
+
+def part_of_name(text: str) -> str:
+    """Read what is added to a file's name.
+
+    Raises:
+        ArgumentTypeError: it would lead to another folder.
+    """
+    if any(separator in text for separator in (os.sep, os.altsep) if separator):
+        raise ArgumentTypeError(f"expected a part of a file's name, without '{os.sep}', got '{text}'")
+    return text
 
 
 def _whole(text: str, least: int) -> int:

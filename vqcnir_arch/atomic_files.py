@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from vqcnir_arch.errors import UserError
 
-TEMPORARY = ".{}.saving"
+SAVING = "saving"
+"""Ending of a file that is not whole yet."""
+
+
+def temporary_of(path: Path, kind: str = SAVING) -> Path:
+    """Return where a file is kept until it is whole: beside it, by a short name, as its own may be the longest."""
+    return path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.{kind}")
 
 
 @contextmanager
@@ -20,7 +28,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UserError: the file cannot be written; what was there before is untouched.
     """
-    temporary = path.with_name(TEMPORARY.format(path.name))
+    temporary = temporary_of(path)
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -29,7 +37,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        remove_if_possible(temporary)
         if isinstance(error, OSError | RuntimeError):
             raise UserError(f"'{path}' cannot be saved: {reason(error)}") from error
         raise
@@ -50,22 +58,49 @@ def make_folder(path: Path) -> None:
         raise UserError(f"folder '{path}' cannot be made: {reason(error)}") from error
 
 
+def why_unwritable(path: Path) -> str | None:
+    """Say why no file of this name can be written, before work is done for it; None where nothing is against it."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name that is too long
+        return f"'{path}': {error.strerror}"
+    folder = next(folder for folder in path.parents if folder.exists())
+    if not os.access(folder, os.W_OK):  # which network file systems may say of a folder that takes files
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            return f"folder '{folder}': {error.strerror}"
+    return None
+
+
 def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder durable; without effect on Windows, which opens no folders."""
+    """Make a rename in a folder durable, where its file system and permissions allow that; the file is whole already.
+
+    Without effect on Windows, which opens no folders.
+    """
     if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_leftovers(*folders: Path) -> None:
     """Remove the unfinished files of a process that was killed while it wrote."""
     for folder in folders:
-        for path in folder.glob(TEMPORARY.format("*")):
-            path.unlink(missing_ok=True)
+        for path in folder.glob(f".*.{SAVING}"):
+            remove_if_possible(path)
+
+
+def remove_if_possible(path: Path) -> None:
+    """Remove an unfinished file; where that is refused, on a read-only disk, it is in nobody's way."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def reason(error: BaseException | None) -> str:

@@ -6,12 +6,13 @@ Errors of the user end in one line each and exit status 2.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.errors import PartError, UserError, nearest
 from vqcnir_arch.memory import keep_freed_memory
 from vqcnir_arch.processes import reports_errors
 from vqcnir_arch.registry import NEEDS_BASICSR, has_basicsr
@@ -84,9 +85,9 @@ def dispatch(arguments: Sequence[str]) -> None:
     run_verb("vqcnir", VERBS, arguments)
 
 
-def end(message: str) -> None:
-    """Print the lines of an error and exit."""
-    for line in message.splitlines() if reports_errors() else ():
+def end(message: str, is_of_part: bool = False) -> None:
+    """Print the lines of an error and exit; what all processes have in common, the first one says."""
+    for line in message.splitlines() if is_of_part or reports_errors() else ():
         print(f"vqcnir: error: {line}", file=sys.stderr)
     sys.exit(USER_ERROR_STATUS)
 
@@ -102,7 +103,7 @@ def exit_with_one_line(function: Callable[[], object]) -> None:
         sys.stdout.flush()
     except UserError as error:
         # an error from a data-loader worker arrives with that worker's traceback before it
-        end(str(error).rpartition("UserError: ")[2].strip())
+        end(str(error).rpartition("UserError: ")[2].strip(), isinstance(error, PartError))
     except ImportError as error:
         if has_basicsr() or "basicsr" not in str(error):
             raise
@@ -117,6 +118,8 @@ def exit_with_one_line(function: Callable[[], object]) -> None:
 
 def main() -> None:
     """Entry point of the `vqcnir` command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name may hold what the terminal's encoding does not
+        sys.stdout.reconfigure(errors="backslashreplace")
     exit_with_one_line(lambda: dispatch(sys.argv[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,13 +30,18 @@ class ChoosesCodes(Protocol):
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return a device by name; `auto` is the GPU where there is one.
+    """Return a device by name; `auto` is the GPU where there is one, of several that of this process.
+
+    torchrun and SLURM number the processes of a machine.
 
     Raises:
         UserError: there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return CPU
+        local = os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or "0"
+        return torch.device("cuda", int(local) % torch.cuda.device_count() if local.isdecimal() else 0)
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

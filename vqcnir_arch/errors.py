@@ -14,6 +14,10 @@ class UserError(ValueError):
     """
 
 
+class PartError(UserError):
+    """An error of one part of the files alone (`shards`); every other `UserError` all processes have in common."""
+
+
 def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
     """Return `" (did you mean 'x'?)"` for the closest of `known`; if none is close, `otherwise` or the list of all."""
     known = sorted(str(k) for k in known)

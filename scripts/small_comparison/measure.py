@@ -91,7 +91,7 @@ def measure(out: Path, images: ImageSet, methods: Sequence[Method], columns: Seq
         for method in methods
         for name in images.inputs
     }
-    journal = Journal(out / "journal.jsonl")
+    journal = Journal(out)
     try:
         cv2.setNumThreads(1)
         with contextlib.redirect_stdout(sys.stderr):  # pyiqa tells there which weights it loads

@@ -289,6 +289,13 @@ def test_basicsr_builds_it(shared_root):
     assert [sample["name"] for sample in validation] == [[name] for name in FRAMES]
 
 
+def test_links_that_loop_are_followed_once(root):
+    for folder in ("low_blur_noise", "high_sharp_scaled"):
+        (root / "test" / folder / "again").symlink_to(".")
+        (root / "test" / folder / "0000/up").symlink_to("../..")
+    assert LOLBlurDataset(options(root)).names == list(FRAMES)
+
+
 def test_spawned_workers(root):
     dataset = LOLBlurDataset(options(root))
     path = root / "test/low_blur_noise/0001/0031.png"

@@ -135,6 +135,35 @@ def test_going_on_with_what_was_begun(sharp, tmp_path, capsys):
     assert "0 pairs made, 4 were there" in capsys.readouterr().out
 
 
+def test_parts_make_what_one_makes(sharp, tmp_path, capsys):
+    cv2.imwrite(str(sharp / "zebra.png"), scene("rocket", 64, 48))
+    (sharp / "IMG_1.HEIX").write_bytes(b"?")
+    synth(sharp, tmp_path / "one", "--recipe", "lolblur")
+    assert f"not taken: 1 file ending in .heix ({sharp}/IMG_1.HEIX)" in (shown := capsys.readouterr()).err
+    assert "3 pairs made, 0 were there, 1 not taken" in shown.out
+    out = tmp_path / "out"
+    for part, line in (("2/2", "1 pairs made, 0"), ("1/2", "2 pairs made, 0"), ("2/2", "0 pairs made, 1")):
+        synth(sharp, out, "--recipe", "lolblur", "--shard", part)
+        assert f"part {part[0]} of 2: {line} were there" in (shown := capsys.readouterr()).out
+        assert ("IMG_1" in shown.err) == (part == "1/2")
+    assert {p.name for p in (out / "train").glob("*.jsonl")} == {"manifest.1-of-2.jsonl", "manifest.2-of-2.jsonl"}
+    assert "was made with seed 0, not 1" in refusal(sharp, out, "--recipe", "lolblur", "--seed", "1", "--shard", "1/2")
+    synth(sharp, out, "--recipe", "lolblur")  # joins them
+    assert "0 pairs made, 3 were there" in capsys.readouterr().out
+    assert content(out) == content(tmp_path / "one")
+    manifest = out / "train/manifest.jsonl"
+    for part in ("1/2", "2/2"):
+        synth(sharp, tmp_path / "again", "--remake", manifest, "--shard", part)
+    assert content(tmp_path / "again") == {name: b for name, b in content(out).items() if not name.endswith("jsonl")}
+
+
+def test_a_name_that_is_too_long_for_a_pair_stops_nothing(sharp, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(synthesis, "why_unwritable", lambda path: "too long" if "coffee" in str(path) else None)
+    assert "1 of 2 photographs could not be used" in refusal(sharp, tmp_path / "out", "--recipe", "lolblur")
+    shown = capsys.readouterr()
+    assert "coffee.png': its pair cannot be saved: too long" in shown.err and "1 pairs made" in shown.out
+
+
 def test_remaking_byte_for_byte(sharp, tmp_path):
     synth(sharp, tmp_path / "out", "--recipe", "lolblur", "--seed", "9", "--max-length", "3", "9", "--max-side", "~")
     manifest = tmp_path / "out/train/manifest.jsonl"

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import vqcnir_arch
+from vqcnir_arch.atomic_files import temporary_of
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 
@@ -92,11 +93,12 @@ def test_one_bad_file_stops_nothing(weights, photos, tmp_path, capsys):
 def test_skip_existing(weights, photos, tmp_path, capsys):
     restore(weights, tmp_path / "out", photos / "a.png")
     (tmp_path / "out" / "a.png").write_bytes(b"mine")
-    (tmp_path / "out" / ".b.png.saving").write_bytes(b"half")
+    half = temporary_of(tmp_path / "out" / "b.png")
+    half.write_bytes(b"half")
     restore(weights, tmp_path / "out", photos, "--skip-existing")
     assert "3 restored" in capsys.readouterr().out
     assert (tmp_path / "out" / "a.png").read_bytes() == b"mine"
-    assert not (tmp_path / "out" / ".b.png.saving").exists()
+    assert not half.exists()
 
 
 def test_refused_before_anything_runs(weights, photos, make_tiny, tmp_path):

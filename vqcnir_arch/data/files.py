@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 from torch import Tensor
 
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.folders import named_by_ending, visible_files
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -76,30 +76,38 @@ def existing_folder(path: Path, what: str) -> Path:
     raise UserError(f"{what} '{path}' does not exist{nearest(path.name, beside)}")
 
 
-def find_images(folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS) -> dict[str, Path]:
-    """Find the images (or files with other `endings`) in a folder and all folders below it, without what is hidden.
+def find_images(
+    folder: Path, endings: tuple[str, ...] = IMAGE_ENDINGS, others: list[Path] | None = None
+) -> dict[str, Path]:
+    """Find the images (or files with other `endings`) in a folder and all folders below it, see `visible_files`.
+
+    Args:
+        folder: where to look.
+        endings: of the files, in small letters.
+        others: filled with the files that have another ending.
 
     Returns:
         Path of each image by its name: the path relative to `folder` with `/` and without ending. Sorted by name,
         since the order of a file system differs between machines.
 
     Raises:
-        UserError: there is no image, or two of them differ only in their ending.
+        UserError: there is no image, two of them differ only in their ending, or a folder cannot be read.
     """
     found: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file in files:
-            stem, ending = os.path.splitext(file)
-            if ending.lower() not in endings or file.startswith("."):
-                continue
-            path = Path(parent, file)
-            name = path.relative_to(folder).with_name(stem).as_posix()
-            if name in found:
-                raise UserError(f"'{found[name]}' and '{path}' differ only in their ending: remove one")
-            found[name] = path
+    rest = []
+    for path in sorted(visible_files(folder)):
+        if path.suffix.lower() not in endings:
+            rest.append(path)
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise UserError(f"'{found[name]}' and '{path}' differ only in their ending: remove one")
+        found[name] = path
     if not found:
-        raise UserError(f"folder '{folder}' has no images (looked for {', '.join(endings)} in all its folders)")
+        only = f", only {'; '.join(named_by_ending(rest))}" if rest else ""
+        raise UserError(f"folder '{folder}' has no images{only} (looked for {', '.join(endings)} in all its folders)")
+    if others is not None:
+        others += rest
     return dict(sorted(found.items()))
 
 

@@ -20,11 +20,13 @@ class Header(NamedTuple):
     Attributes:
         width: in pixels, after turning the image as its EXIF entry says.
         height: the same.
+        format: Pillow's name of the file's format.
         oddity: what the loaders change about it: grey, alpha, 16 bit, ...; empty for 8-bit RGB.
     """
 
     width: int
     height: int
+    format: str
     oddity: str
 
 
@@ -42,6 +44,7 @@ def read_header(path: Path, content: bytes | None = None) -> Header:
             # that of PngImageFile decodes the whole image first
             orientation = Image.Image.getexif(image).get(ORIENTATION, 1)
             width, height = image.size
+            file_format = image.format or "unknown"
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or "no image's header"
         raise UserError(f"image '{path}' cannot be read: {reason}") from error
@@ -49,4 +52,4 @@ def read_header(path: Path, content: bytes | None = None) -> Header:
         odd.append("EXIF-rotated")
     if orientation in range(5, 9):
         width, height = height, width
-    return Header(width, height, ", ".join(odd))
+    return Header(width, height, file_format, ", ".join(odd))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.data.recipes import find_recipe
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.shards import WHOLE, Shard
 from vqcnir_arch.version import __version__
 
 NAME = "manifest.jsonl"
+PART_NAME = "manifest.{}-of-{}.jsonl"
+"""The same of a part of the photographs, until it is joined with the others'."""
 
 
 class Plan(BaseModel):
@@ -106,35 +110,44 @@ class Manifest:
             UserError: the file is missing or not a manifest.
         """
         try:
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            # not `splitlines`: a name may hold any character
+            *whole, _ = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text"
             raise UserError(f"manifest '{path}' cannot be read: {reason}") from error
-        whole = [line for line in lines if line.endswith("\n")] or [""]
-        plan = parse_line(Plan, whole[0], f"manifest '{path}', line 1")
-        rows = [parse_line(Row, line, f"manifest '{path}', line {n}") for n, line in enumerate(whole[1:], 2)]
+        first, *others = whole or [""]
+        plan = parse_line(Plan, first, f"manifest '{path}', line 1")
+        rows = [parse_line(Row, line, f"manifest '{path}', line {n}") for n, line in enumerate(others, 2)]
         return cls(path, plan, rows)
 
     @classmethod
-    def open(cls, out: Path, plan: Plan) -> Manifest:
-        """Begin a manifest below `out`, or continue with the one that is there.
+    def open(cls, out: Path, plan: Plan, part: Shard = WHOLE) -> Manifest:
+        """Begin a manifest below `out`, or continue with what is there; the whole takes over those of parts.
 
         Raises:
-            UserError: the one that is there was made by another plan, or there are images and no manifest.
+            UserError: what is there was made by another plan, or there are images and no manifest.
         """
-        path = out / plan.split / NAME
-        if path.exists():
-            manifest = cls.read(path)
-            if different := manifest.plan.differences(plan):
+        folder = out / plan.split
+        places = [folder / name for name in find_recipe(plan.recipe).folders]
+        filled = next((place for place in places if place.exists() and any(place.iterdir())), None)
+        # looked for after the images: a part that is beginning writes its manifest before them
+        there = {path: cls.read(path) for name in (NAME, PART_NAME.format("*", "*")) for path in folder.glob(name)}
+        for path, other in there.items():
+            if different := other.plan.differences(plan):
                 raise UserError(f"manifest '{path}' was made with {'; '.join(different)}: name a new output folder")
-            manifest.rewrite()
-            return manifest
-        for folder in find_recipe(plan.recipe).folders:
-            place = out / plan.split / folder
-            if place.exists() and any(place.iterdir()):
-                raise UserError(f"'{place}' is not empty and '{path}' does not exist: name a new output folder")
-        manifest = cls(path, plan)
+        own = folder / (NAME if part.count == 1 else PART_NAME.format(part.number, part.count))
+        if filled and not there:
+            raise UserError(f"'{filled}' is not empty and '{own}' does not exist: name a new output folder")
+        known = {pair: row for other in there.values() for pair, row in other.rows.items()}
+        first = there.get(own) or next(iter(there.values()), None)
+        manifest = cls(own, first.plan if first else plan, there[own].rows.values() if own in there else ())
+        if part.count == 1:
+            manifest.rows = known
         manifest.rewrite()
+        if part.count == 1:
+            for path in there.keys() - {own}:
+                path.unlink()
+        manifest.rows = known
         return manifest
 
     def known(self, name: str) -> dict[int, Row]:
@@ -147,13 +160,14 @@ class Manifest:
         if not new:
             return
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("r+", encoding="utf-8") as file:  # which must still be there: not "a"
+                file.seek(0, os.SEEK_END)
                 file.writelines(row.model_dump_json() + "\n" for row in new)
         except OSError as error:
             raise UserError(f"manifest '{self.path}' cannot be written: {error.strerror}") from error
         self.rows.update({(row.name, row.pair): row for row in new})
 
     def rewrite(self) -> None:
-        """Write the whole file."""
-        lines = [self.plan.model_dump_json(), *(row.model_dump_json() for row in self.rows.values())]
+        """Write the whole file, in the order of one undisturbed run."""
+        lines = [self.plan.model_dump_json(), *(self.rows[pair].model_dump_json() for pair in sorted(self.rows))]
         write_file(self.path, "".join(f"{line}\n" for line in lines).encode())

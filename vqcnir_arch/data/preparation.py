@@ -11,14 +11,14 @@ from pathlib import Path
 
 import lmdb
 
-from vqcnir_arch.arguments import positive
+from vqcnir_arch.arguments import named_path, positive
 from vqcnir_arch.data.files import check_pairs, existing_folder, find_images
 from vqcnir_arch.errors import UserError
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name images."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of images, nested to any depth")
+    parser.add_argument("folder", type=named_path, metavar="DIR", help="folder of images, nested to any depth")
     parser.add_argument(
         "--folders",
         nargs="+",

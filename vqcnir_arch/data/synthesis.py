@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from vqcnir_arch.atomic_files import write_file
+from vqcnir_arch.atomic_files import why_unwritable, write_file
 from vqcnir_arch.data.files import decode_image, encode_png, is_jpeg, read_bytes
 from vqcnir_arch.data.manifest import Manifest, Plan, Row
 from vqcnir_arch.data.recipes import find_recipe
@@ -134,6 +134,8 @@ def do_job(job: Job) -> Outcome:
         UserError: an image cannot be written.
     """
     try:
+        if any("\udc80" <= letter <= "\udcff" for letter in job.name):  # bytes that Python could not decode
+            raise UserError(f"image '{job.path}': its name is no Unicode, which a manifest is: rename it")
         content = read_bytes(job.path)
         sha256 = digest(content)
         if any(row.sha256 != sha256 for row in job.known.values()):
@@ -149,6 +151,8 @@ def do_job(job: Job) -> Outcome:
             row, files = make_pair(job, pair, image, sha256, is_jpeg(content))
         except UserError as error:
             return Outcome(rows, kept, str(error))
+        if reason := next(filter(None, (why_unwritable(job.out / path) for path in files)), None):
+            return Outcome(rows, kept, f"image '{job.path}': its pair cannot be saved: {reason}")
         for path, png in files.items():
             write_file(job.out / path, png)
         rows.append(row)

@@ -22,8 +22,8 @@ def check_photos(photos: Path, out: Path) -> None:
     """Raise `UserError` unless `photos` is a photograph or a folder of some, outside of what the demo empties."""
     if photos.expanduser().resolve().is_relative_to(out):
         raise UserError(f"--photos '{photos}' lies in the demo's own folder '{out}': name another one")
-    tasks, _ = find_tasks([str(photos)], out / "photos")
-    if all(task.is_video for task in tasks):
+    found = find_tasks([str(photos)], out / "photos")
+    if all(task.is_video for task in found.tasks):
         raise UserError(f"--photos '{photos}' has no photograph that is not a result already")
 
 

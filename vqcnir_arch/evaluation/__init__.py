@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from vqcnir_arch.arguments import positive
+from vqcnir_arch.arguments import named_path, positive
 from vqcnir_arch.evaluation.evaluate import Evaluation, evaluate
 from vqcnir_arch.evaluation.papers import paper_rows
 from vqcnir_arch.evaluation.protocols import PROTOCOLS, find_protocol
 from vqcnir_arch.evaluation.write import missing, write_all
+from vqcnir_arch.shards import add_shard, alone, chosen_shard
 
 __all__ = ["PROTOCOLS", "Evaluation", "evaluate", "find_protocol", "main", "paper_rows", "report"]
 
@@ -28,26 +28,41 @@ def main(arguments: Sequence[str]) -> None:
         description="Measure a folder of results, <video>/<frame>.png or flat, under a named protocol.",
         epilog="\n".join(["protocols:", *lines]),
     )
-    parser.add_argument("results", type=Path, help="folder of restored images (.npy for protocol darkir)")
+    parser.add_argument("results", type=named_path, help="folder of restored images (.npy for protocol darkir)")
     parser.add_argument("--protocol", required=True, metavar="NAME", help="how to measure, see below")
-    parser.add_argument("--gt", type=Path, metavar="DIR", help="ground truths, with the names of the results")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: RESULTS_PROTOCOL beside it)")
-    parser.add_argument("--reference", type=Path, metavar="DIR", help="the images that FID compares with")
+    parser.add_argument("--gt", type=named_path, metavar="DIR", help="ground truths, with the names of the results")
+    parser.add_argument(
+        "--out", type=named_path, metavar="DIR", help="where to write (default: RESULTS_PROTOCOL beside it)"
+    )
+    parser.add_argument("--reference", type=named_path, metavar="DIR", help="the images that FID compares with")
     parser.add_argument("--set", dest="test_set", metavar="NAME", help="the papers' test set, e.g. 'DIV2K valid x2'")
     parser.add_argument("--pair", nargs=2, metavar=("INPUT", "TRUTH"), help="folders, e.g. low_blur high_sharp_scaled")
     parser.add_argument("--suffix", default="", help="what the results' names end in beyond the ground truths'")
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: the GPU if there is one)")
     parser.add_argument("--batch", type=positive, help="images at once on the device (default: 8 on a GPU, else 1)")
     parser.add_argument("--workers", type=positive, default=2, help="threads for reading and CPU metrics (default: 2)")
+    add_shard(parser)
     known = parser.parse_args(arguments)
+    known.shard = chosen_shard(known.shard)
     results, protocol, truths = known.results, known.protocol, known.gt
     rest = {name: value for name, value in vars(known).items() if name not in ("results", "protocol", "gt")}
-    if report(evaluate(results, protocol, truths, **rest)):
-        sys.exit(INCOMPLETE_STATUS)
+    with alone(known.shard):
+        if report(evaluate(results, protocol, truths, **rest)):
+            sys.exit(INCOMPLETE_STATUS)
 
 
 def report(evaluation: Evaluation) -> bool:
-    """Write the files of an evaluation and print its means; return whether an image could not be measured."""
+    """Write the files of an evaluation and print its means; return whether an image could not be measured.
+
+    Of a part only what failed is said: its values are in its journal.
+    """
+    if evaluation.part.count > 1:
+        for name, reason in evaluation.measured.failed.items():
+            print(f"image {name} FAILED: {reason}", file=sys.stderr)
+        number, out = len(evaluation.pairs), evaluation.out
+        print(f"{evaluation.part.label}{number} of {evaluation.conditions.images} images, measured into '{out}'")
+        print("when all parts are done, the same command with --shard 1/1 joins them and writes the table")
+        return bool(evaluation.measured.failed)
     written = write_all(evaluation)
     for column in evaluation.columns:
         mean = evaluation.means[column.name]

@@ -17,6 +17,11 @@ from vqcnir_arch.registry import NEEDS_BASICSR, has_basicsr
 
 PLAIN = {"calculate_psnr": psnr, "calculate_ssim": ssim}
 PACKAGES = {"basicsr": "basicsr", "scikit-image": "scikit-image", "pyiqa": "pyiqa", "torch": "torch"}
+LEAST = {
+    **dict.fromkeys(("calculate_niqe", "niqe", "pi"), (2, 96)),
+    **dict.fromkeys(("calculate_ssim", "ssim", "ssimc", "structural_similarity"), (1, 11)),
+}
+"""What an image must hold for a metric to have a value: so many squares, of so many pixels a side."""
 HostFunction = Callable[[np.ndarray, "np.ndarray | None"], float]
 BatchFunction = Callable[[Sequence[np.ndarray], "Sequence[np.ndarray] | None"], list[float]]
 
@@ -99,11 +104,11 @@ def scaled_to_mean(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
         truth: the same shape and type.
 
     Raises:
-        ZeroDivisionError: the result is black.
+        UserError: the result is black.
     """
     grey, wanted = (cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean() for image in (result, truth))
     if grey == 0:
-        raise ZeroDivisionError("a black image has no scale to its ground truth's mean")
+        raise UserError("a black image has no scale to its ground truth's mean")
     return np.clip(result * (wanted / grey), 0, 255)
 
 
@@ -147,3 +152,11 @@ def set_distance(column: Column, results: Path, reference: Path, device: torch.d
     model = create_metric(column.metric, device=device)
     value = model(str(results), str(reference), num_workers=0, batch_size=batch, verbose=False)
     return float(value)
+
+
+def too_small(column: Column, image: np.ndarray) -> str | None:
+    """Say what a metric needs that an image, [H, W, 3], is too small for; None where it is not, or nothing is known."""
+    number, side = LEAST.get(column.metric, (0, 1))
+    if (image.shape[0] // side) * (image.shape[1] // side) >= number:
+        return None
+    return f"too small: the metric needs {'two squares of ' if number == 2 else ''}{side} x {side} pixels"

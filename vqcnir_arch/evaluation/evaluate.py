@@ -6,27 +6,33 @@ import hashlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from vqcnir_arch.data.files import existing_folder, find_images
+from vqcnir_arch.devices import choose_device
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.columns import fingerprint, set_distance, versions
 from vqcnir_arch.evaluation.comparison import Conditions
+from vqcnir_arch.evaluation.formats import counted, unusual_results
 from vqcnir_arch.evaluation.journal import Journal, Value
 from vqcnir_arch.evaluation.measure import Measurements, Meter
-from vqcnir_arch.evaluation.pairs import Pair, find_results, pair_results
+from vqcnir_arch.evaluation.pairs import Pair, find_pairs
 from vqcnir_arch.evaluation.papers import sets_of
-from vqcnir_arch.evaluation.protocols import WAYS, Column, Protocol, find_protocol
+from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, WAYS, Column, Protocol, find_protocol
 from vqcnir_arch.evaluation.sets import find_pair, find_set
 from vqcnir_arch.evaluation.statistics import Mean, mean_with_interval
+from vqcnir_arch.shards import WHOLE, Shard
 
 
 @dataclass
 class Evaluation:
-    """The result: per image in `measured`, over all images and per video in `means` and `video_means`."""
+    """The result: per image in `measured`, over all images and per video in `means` and `video_means`.
+
+    `unusual` says of results that are not RGB PNG of 8 bit what they are. Of a `part` of the images no files are made.
+    """
 
     conditions: Conditions
     about: dict[str, str]
@@ -35,6 +41,8 @@ class Evaluation:
     means: dict[str, Mean]
     video_means: dict[str, dict[str, float]]
     out: Path
+    unusual: dict[str, str] = field(default_factory=dict)
+    part: Shard = WHOLE
 
     @property
     def protocol(self) -> Protocol:
@@ -68,6 +76,7 @@ def evaluate(
     device: str | None = None,
     batch: int | None = None,
     workers: int = 2,
+    shard: Shard = WHOLE,
 ) -> Evaluation:
     """Measure a folder of results, anybody's, and write CSV, JSON and Markdown.
 
@@ -86,6 +95,7 @@ def evaluate(
         device: for the networks; default: the GPU if there is one.
         batch: images at once on the device; default 8 on a GPU, 1 on a CPU.
         workers: threads that read and measure on the CPU.
+        shard: the part of the images to measure into a journal; the whole, measured last, takes over those of parts.
 
     Raises:
         UserError: nothing can be measured, folders are missing or do not pair, or a name is unknown.
@@ -94,11 +104,14 @@ def evaluate(
     test_set = None if test_set is None else find_set(test_set, chosen)
     folders = find_pair(pair, chosen, gt=truths if isinstance(truths, Path) else None)
     check_reference(chosen, reference)
-    pairs, about = _find(results, chosen, truths, suffix)
+    all_pairs, about = find_pairs(results, chosen, truths, suffix)
+    pairs = shard.of(all_pairs)
     out = out or results.expanduser().resolve().parent / f"{results.expanduser().resolve().name}_{protocol}"
-    on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if on.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {device}: torch finds no GPU")
+    check_out(out, {"ground truths": truths if isinstance(truths, Path) else None, "reference set": reference})
+    on = choose_device(device or "auto")
+    unusual = {} if chosen.pixels == PIXELS_FLOAT else unusual_results(pairs)
+    if unusual:
+        about["file formats"] = counted(unusual, len(pairs))
     if any(column.reference == "set" for column in chosen.columns):
         about["reference set"] = str(reference) if reference else "none"
     if len(sets_of(chosen)) > 1:
@@ -111,7 +124,7 @@ def evaluate(
 
     skipped = _without_reference(chosen, truths, reference)
     columns = [column for column in chosen.columns if column.name not in skipped]
-    journal = Journal(out / "journal.jsonl")
+    journal = Journal(out, shard)
     try:
         batch = batch or (8 if on.type == "cuda" else 1)
         meter = Meter(chosen, [c for c in columns if c.reference != "set"], journal, on, batch)
@@ -126,12 +139,25 @@ def evaluate(
             print(f"{done} of {len(pairs)} images are in the journal '{journal.path}' already")
         meter.measure(todo, done, workers)
         for column in columns:
-            if column.reference == "set":
+            if column.reference != "set" or shard.count > 1:
+                continue
+            if "left out" in about:
+                meter.measured.skipped[column.name] = f"measures whole folders, and '{results}' has comparison pictures"
+            else:
                 _measure_set(column, chosen, pairs, results, reference, meter.measured, journal, on, batch)
     finally:
         journal.close()
-    conditions = Conditions(chosen, len(pairs), test_set, folders or (None, None))
-    return _summary(conditions, about, pairs, meter.measured, out)
+    conditions = Conditions(chosen, len(all_pairs), test_set, folders or (None, None))
+    if shard.count > 1:
+        return Evaluation(conditions, about, pairs, meter.measured, {}, {}, out, unusual, shard)
+    return _summary(Evaluation(conditions, about, pairs, meter.measured, {}, {}, out, unusual))
+
+
+def check_out(out: Path, inputs: Mapping[str, Path | None]) -> None:
+    """Raise `UserError` if the output would be written among images that somebody compares with."""
+    for what, folder in inputs.items():
+        if folder is not None and out.expanduser().resolve().is_relative_to(folder.expanduser().resolve()):
+            raise UserError(f"--out '{out}' is in the folder of the {what}, '{folder}': name another one")
 
 
 def check_reference(protocol: Protocol, reference: Path | None) -> None:
@@ -149,27 +175,6 @@ def describe(protocol: Protocol, about: Mapping[str, str]) -> list[str]:
     lines += [f"  {name}: {text}" for name, text in about.items()]
     lines.append(f"  pixels: {protocol.pixels}, crop border {protocol.crop_border}")
     return lines + [f"  {c.title} {c.arrow}: {c.settings} [{WAYS[c.way]}]" for c in protocol.columns]
-
-
-def _find(
-    results: Path, protocol: Protocol, truths: Path | Mapping[str, Path] | None, suffix: str
-) -> tuple[list[Pair], dict[str, str]]:
-    if protocol.truths == "required" and truths is None:
-        raise UserError(f"protocol {protocol.name} compares with ground truths: --gt is missing")
-    if protocol.truths == "none" and truths is not None:
-        raise UserError(f"protocol {protocol.name} measures without ground truth: leave --gt out")
-    if isinstance(truths, Path):
-        truths = truths.expanduser()
-        if truths.resolve() == results.expanduser().resolve():
-            raise UserError(f"results and ground truths are the same folder, '{truths}'")
-        where, files = str(truths), find_images(existing_folder(truths, "ground truths"))
-    else:
-        where, files = "none" if truths is None else f"{len(truths)} files of the data set", truths
-    found = find_results(results, protocol, suffix)
-    pairs = pair_results(found, files, f"results '{results}' and ground truths '{where}'")
-    videos = len({pair.video for pair in pairs if pair.video})
-    counted = f"{len(pairs):,} images" + (f", {videos} videos" if videos else ", no video folders")
-    return pairs, {"results": f"{results} ({counted})", "ground truth": where}
 
 
 def _without_reference(protocol: Protocol, truths: object, reference: Path | None) -> dict[str, str]:
@@ -216,29 +221,27 @@ def _measure_set(
     measured.values[column.name] = {"": value}
 
 
-def _summary(
-    conditions: Conditions, about: dict[str, str], pairs: list[Pair], measured: Measurements, out: Path
-) -> Evaluation:
+def _summary(evaluation: Evaluation) -> Evaluation:
+    """Add the means; raise `UserError` where nothing has a value."""
+    measured, pairs = evaluation.measured, evaluation.pairs
     video_of = {pair.name: pair.video for pair in pairs}
-    means: dict[str, Mean] = {}
-    video_means: dict[str, dict[str, float]] = {}
+    reasons = [] if len(measured.failed) < len(pairs) else measured.failures()
     for name, values in measured.values.items():
         defined = {image: value.value for image, value in values.items() if value.value is not None}
         if not defined:
             notes = sorted({value.note for value in values.values()})
-            measured.skipped[name] = f"no image has a value: {notes[0] if notes else 'none could be read'}"
+            measured.skipped[name] = f"no image has a value: {notes[0] if notes else measured.failures()[0]}"
             continue
         if "" in defined:  # one value for the whole folder
-            means[name] = Mean(defined[""], None, None, len(pairs))
+            evaluation.means[name] = Mean(defined[""], None, None, len(pairs))
             continue
         videos = [video_of[image] for image in defined]
-        means[name] = mean_with_interval(list(defined.values()), videos)
+        evaluation.means[name] = mean_with_interval(list(defined.values()), videos)
         by_video: dict[str, list[float]] = {}
         for video, value in zip(videos, defined.values(), strict=True):
             by_video.setdefault(video, []).append(value)
-        video_means[name] = {video: sum(v) / len(v) for video, v in sorted(by_video.items()) if video}
-    evaluation = Evaluation(conditions, about, pairs, measured, means, video_means, out)
-    if not means:
-        reasons = {**measured.failed, **measured.skipped}
-        raise UserError("\n".join(f"nothing was measured: {name}: {reason}" for name, reason in reasons.items()))
+        evaluation.video_means[name] = {video: sum(v) / len(v) for video, v in sorted(by_video.items()) if video}
+    if not evaluation.means:
+        reasons = reasons or [f"{name}: {reason}" for name, reason in measured.skipped.items()]
+        raise UserError("\n".join(f"nothing was measured: {reason}" for reason in reasons))
     return evaluation

@@ -15,9 +15,16 @@ import torch
 from tqdm import tqdm
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.evaluation.columns import BatchFunction, HostFunction, batch_function, fingerprint, host_function
+from vqcnir_arch.evaluation.columns import (
+    BatchFunction,
+    HostFunction,
+    batch_function,
+    fingerprint,
+    host_function,
+    too_small,
+)
 from vqcnir_arch.evaluation.journal import Journal, Value
-from vqcnir_arch.evaluation.pairs import Pair, read_pair
+from vqcnir_arch.evaluation.pairs import Pair, SizesDifferError, read_pair
 from vqcnir_arch.evaluation.protocols import Column, Protocol
 
 UNDEFINED = (ArithmeticError, AssertionError, LookupError, RuntimeError, ValueError)  # numpy's LinAlgError is of these
@@ -25,11 +32,27 @@ UNDEFINED = (ArithmeticError, AssertionError, LookupError, RuntimeError, ValueEr
 
 @dataclass
 class Measurements:
-    """What was measured: by column name and then image name; images that could not be measured, with the reason."""
+    """What was measured.
+
+    Attributes:
+        values: by column name and then image name.
+        failed: images that could not be measured, with the reason.
+        of_other_size: those of them that are of another size than their ground truths; the others cannot be read.
+        skipped: columns without a value, with the reason.
+    """
 
     values: dict[str, dict[str, Value]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    of_other_size: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+
+    def failures(self) -> list[str]:
+        """Return a line for each kind of failure: how many images, and the first of them."""
+        unreadable = [name for name in self.failed if name not in set(self.of_other_size)]
+        kinds = {"of another size than their ground truths": self.of_other_size, "unreadable": unreadable}
+        return [
+            f"{len(names)} images are {kind}, first: {self.failed[names[0]]}" for kind, names in kinds.items() if names
+        ]
 
 
 @dataclass
@@ -106,9 +129,9 @@ class Meter:
         for name, function in self.host.items():
             if name in columns:
                 try:
-                    values[name] = checked(function(result, truth), result)
+                    values[name] = checked(function(result, truth), self.columns[name], result)
                 except UNDEFINED as error:
-                    values[name] = undefined(error, result)
+                    values[name] = undefined(error, self.columns[name], result)
         return Loaded(pair, stamp, result, truth, values)
 
     def _loaded(
@@ -129,6 +152,8 @@ class Meter:
                     yield future.result()
                 except UserError as error:
                     self.measured.failed[pair.name] = str(error)
+                    if isinstance(error, SizesDifferError):
+                        self.measured.of_other_size.append(pair.name)
                     progress.update(1)
         finally:
             pool.shutdown(cancel_futures=True)
@@ -158,23 +183,33 @@ class Meter:
                 for item in items:
                     self._measure_batch(name, function, [item])
             else:
-                items[0].values[name] = undefined(error, items[0].result)
+                items[0].values[name] = undefined(error, self.columns[name], items[0].result)
             return
         for item, value in zip(items, values, strict=True):
-            item.values[name] = checked(value, item.result)
+            item.values[name] = checked(value, self.columns[name], item.result)
 
 
-def checked(value: float, image: np.ndarray) -> Value:
+def checked(value: float, column: Column, image: np.ndarray) -> Value:
     """Return a finite value as it is, any other as undefined with the reason."""
     if math.isfinite(value):
         return Value(value)
     if math.isinf(value):
         return Value(None, "infinite: the image equals its ground truth")
-    return Value(None, f"not a number ({describe(image)})")
+    return without_value("not a number", column, image)
 
 
-def undefined(error: Exception, image: np.ndarray) -> Value:
+def undefined(error: Exception, column: Column, image: np.ndarray) -> Value:
+    """Return a value that could not be computed, with the reason in words that do not ask for the metric's code."""
+    if isinstance(error, UserError):  # of our own code
+        return Value(None, f"{error} ({describe(image)})")
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return without_value(f"the metric's own code fails: {reason}", column, image)
+
+
+def without_value(otherwise: str, column: Column, image: np.ndarray) -> Value:
+    """Return an undefined value with what is known to be the reason, or else with what was found."""
+    is_constant = image.min() == image.max()
+    reason = too_small(column, image) or ("the metric has no value for a constant image" if is_constant else otherwise)
     return Value(None, f"{reason} ({describe(image)})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -9,8 +10,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vqcnir_arch.data.files import check_pairs, existing_folder, find_images, read_image, size
+from vqcnir_arch.data.headers import read_header
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, Protocol
+from vqcnir_arch.folders import named_by_ending
+
+COMPARISON = "_compare"
+"""What `restore --compare` adds to the name of a result for the picture of input and result side by side."""
+CANDIDATES = 50
+"""So many names without partner are looked at for a suffix."""
+
+
+class SizesDifferError(UserError):
+    """A result is of another size than its ground truth."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +44,33 @@ class Pair:
         return [number for stat in stats for number in (stat.st_size, stat.st_mtime_ns)]
 
 
-def find_results(folder: Path, protocol: Protocol, suffix: str = "") -> dict[str, Path]:
-    """Return the results that a protocol measures, by name without `suffix`.
+def find_pairs(
+    results: Path, protocol: Protocol, truths: Path | Mapping[str, Path] | None, suffix: str
+) -> tuple[list[Pair], dict[str, str]]:
+    """Return results with their ground truths, and what to say of them; arguments and errors as of `evaluate`."""
+    if protocol.truths == "required" and truths is None:
+        raise UserError(f"protocol {protocol.name} compares with ground truths: --gt is missing")
+    if protocol.truths == "none" and truths is not None:
+        raise UserError(f"protocol {protocol.name} measures without ground truth: leave --gt out")
+    if isinstance(truths, Path):
+        truths = truths.expanduser()
+        if truths.resolve() == results.expanduser().resolve():
+            raise UserError(f"results and ground truths are the same folder, '{truths}'")
+        where, files = str(truths), find_images(existing_folder(truths, "ground truths"))
+    else:
+        where, files = "none" if truths is None else f"{len(truths)} files of the data set", truths
+    found, comparisons = find_results(results, protocol, suffix)
+    pairs = pair_results(found, files, f"results '{results}' and ground truths '{where}'")
+    videos = len({pair.video for pair in pairs if pair.video})
+    number = f"{len(pairs):,} images" + (f", {videos} videos" if videos else ", no video folders")
+    about = {"results": f"{results} ({number})", "ground truth": where}
+    if comparisons:
+        about["left out"] = f"comparison pictures: {'; '.join(named_by_ending(comparisons))}"
+    return pairs, about
+
+
+def find_results(folder: Path, protocol: Protocol, suffix: str = "") -> tuple[dict[str, Path], list[Path]]:
+    """Return the results that a protocol measures, by name without `suffix`, and comparison pictures beside them.
 
     Raises:
         UserError: the folder is missing or empty, has only 8-bit images where the protocol measures floats, or a name
@@ -51,12 +88,24 @@ def find_results(folder: Path, protocol: Protocol, suffix: str = "") -> dict[str
             ) from error
     else:
         found = find_images(folder)
-    if not suffix:
-        return found
+    comparisons = [name for name in found if is_comparison(name, found)]
+    left = [found.pop(name) for name in comparisons]
     for name, path in found.items():
         if not name.endswith(suffix):
             raise UserError(f"result '{path}': the name does not end in the suffix '{suffix}'")
-    return {name.removesuffix(suffix): path for name, path in found.items()}
+    return {name.removesuffix(suffix): path for name, path in found.items()}, left
+
+
+def is_comparison(name: str, results: Mapping[str, Path]) -> bool:
+    """Say whether a file is a result's comparison picture: by its name, and twice as wide where both can be read."""
+    result = results.get(name.removesuffix(COMPARISON))
+    if not name.endswith(COMPARISON) or result is None:
+        return False
+    try:
+        one, both = read_header(result), read_header(results[name])
+    except UserError:
+        return True
+    return (both.width, both.height) == (2 * one.width, one.height)
 
 
 def pair_results(results: Mapping[str, Path], truths: Mapping[str, Path] | None, what: str) -> list[Pair]:
@@ -71,8 +120,24 @@ def pair_results(results: Mapping[str, Path], truths: Mapping[str, Path] | None,
         flat = _flattened(results, truths, what)
         if flat is not None:
             results = flat
-    check_pairs(results, truths, what, kind="result")
+    try:
+        check_pairs(results, truths, what, kind="result")
+    except UserError as error:
+        suffix = likely_suffix(results, truths)
+        raise UserError(f"{error}{f' (did you mean --suffix {suffix}?)' if suffix else ''}") from error
     return [Pair(name, results[name], truth) for name, truth in sorted(truths.items())]
+
+
+def likely_suffix(results: Mapping[str, Path], truths: Mapping[str, Path]) -> str | None:
+    """Return what most results' names end in beyond those of ground truths, if more of them pair without it."""
+    known = {*truths, *(name.replace("/", "_") for name in truths)}
+    alone = [name for name in results if name not in known]
+    ends = Counter(name[len(truth) :] for name in alone[:CANDIDATES] for truth in known if name.startswith(truth))
+    if not ends:
+        return None
+    suffix = ends.most_common(1)[0][0]
+    paired = sum(name.endswith(suffix) and name.removesuffix(suffix) in known for name in alone)
+    return suffix if paired > len(results) - len(alone) else None
 
 
 def _flattened(results: Mapping[str, Path], truths: Mapping[str, Path], what: str) -> dict[str, Path] | None:
@@ -97,7 +162,8 @@ def read_pair(pair: Pair, pixels: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Read result and ground truth as [H, W, 3] BGR: uint8, or float32 in nominal [0, 1] for a float protocol.
 
     Raises:
-        UserError: a file cannot be read, or the sizes differ.
+        SizesDifferError: the sizes differ.
+        UserError: a file cannot be read.
     """
     is_float = pixels == PIXELS_FLOAT
     result = read_float(pair.result) if is_float else read_image(pair.result)
@@ -105,7 +171,7 @@ def read_pair(pair: Pair, pixels: str) -> tuple[np.ndarray, np.ndarray | None]:
         return result, None
     truth = read_image(pair.truth)
     if result.shape != truth.shape:
-        raise UserError(f"sizes differ: '{pair.result}' is {size(result)}, '{pair.truth}' is {size(truth)}")
+        raise SizesDifferError(f"sizes differ: '{pair.result}' is {size(result)}, '{pair.truth}' is {size(truth)}")
     return result, truth.astype(np.float32) / 255 if is_float else truth
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.comparison import column_for, compare
 from vqcnir_arch.evaluation.evaluate import Evaluation, describe
+from vqcnir_arch.evaluation.journal import ESCAPED
 from vqcnir_arch.evaluation.papers import PaperRow, paper_rows
 from vqcnir_arch.evaluation.protocols import Column
 from vqcnir_arch.evaluation.statistics import LEVEL, RESAMPLES, SEED, Mean, unit
@@ -33,16 +34,18 @@ def write_all(evaluation: Evaluation) -> list[Path]:
         if len(videos) > 1:
             written.append(_write_csv(out / "videos.csv", videos))
         (out / "summary.json").write_text(
-            json.dumps(summary(evaluation), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+            json.dumps(summary(evaluation), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+            errors=ESCAPED,
         )
-        (out / "table.md").write_text(markdown(evaluation), encoding="utf-8")
+        (out / "table.md").write_text(markdown(evaluation), encoding="utf-8", errors=ESCAPED)
     except OSError as error:
         raise UserError(f"'{error.filename or out}' cannot be written: {error.strerror}") from error
     return [*written, out / "summary.json", out / "table.md"]
 
 
 def _write_csv(path: Path, rows: list[list[Any]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors=ESCAPED, newline="") as file:
         csv.writer(file).writerows(rows)
     return path
 
@@ -55,7 +58,7 @@ def image_rows(evaluation: Evaluation) -> list[list[Any]]:
     for pair in evaluation.pairs:
         values = [measured.values[name].get(pair.name) for name in columns]
         notes = [f"{n}: {v.note}" for n, v in zip(columns, values, strict=True) if v is not None and v.note]
-        notes += [measured.failed[pair.name]] if pair.name in measured.failed else []
+        notes += [of_images[pair.name] for of_images in (measured.failed, evaluation.unusual) if pair.name in of_images]
         numbers = ["" if value is None or value.value is None else value.value for value in values]
         rows.append([pair.name, pair.video, *numbers, "; ".join(notes)])
     return rows
@@ -92,6 +95,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "skipped": evaluation.measured.skipped,
         "failed": evaluation.measured.failed,
         "undefined": evaluation.undefined,
+        "not_8_bit_rgb_png": evaluation.unusual,
         "papers": [_paper_entry(row, evaluation) for row in _papers(evaluation)],
     }
 

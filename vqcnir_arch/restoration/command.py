@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vqcnir_arch.arguments import positive, share
-from vqcnir_arch.atomic_files import make_folder, remove_leftovers
+from vqcnir_arch.arguments import named_path, part_of_name, positive, share
+from vqcnir_arch.atomic_files import make_folder, remove_if_possible, temporary_of
 from vqcnir_arch.names import PADDING_RULES, PHOTO_FORMATS, PRECISIONS, PUBLISHED_WEIGHTS
 from vqcnir_arch.packaged import DEFAULT
+from vqcnir_arch.shards import add_shard, alone, chosen_shard
+
+if TYPE_CHECKING:
+    from vqcnir_arch.restoration.inputs import Found, Task
+    from vqcnir_arch.restoration.run import RestorationRun
 
 MOST_FAILURES = 100
 """The exit status is the number of files that failed, up to this."""
@@ -26,44 +33,61 @@ def main(arguments: Sequence[str]) -> None:
     """
     known = parse(arguments)
 
-    from tqdm import tqdm
-
     from vqcnir_arch.archs.loading import load_restorer
     from vqcnir_arch.devices import choose_device
     from vqcnir_arch.restoration.faces import FaceRestorer, set_fidelity
-    from vqcnir_arch.restoration.inputs import find_tasks
+    from vqcnir_arch.restoration.inputs import Found, find_tasks
     from vqcnir_arch.restoration.results import maker_line
     from vqcnir_arch.restoration.run import RestorationRun
     from vqcnir_arch.restoration.strips.network import check_supported
     from vqcnir_arch.tensor_files import checkpoint_file
 
-    out = Path(known.out).expanduser() if known.out is not None else None
+    part = chosen_shard(known.shard)
     ending = f".{known.format}" if known.format != "auto" else None
-    tasks, results = find_tasks(known.inputs, out, known.suffix, ending)
+    found = find_tasks(known.inputs, known.out, known.suffix, ending, known.compare)
     net = load_restorer(known.weights, choose_device(known.device))
     net.padding = known.padding
     set_fidelity(net, known.fidelity)
     if isinstance(known.tile, int):
         check_supported(net)
     faces = FaceRestorer(net, known.precision, known.face_weights, known.strength) if known.faces == "whole" else None
-    if out is not None:
-        make_folder(out)
-    remove_leftovers(*{task.target.parent for task in tasks})
-    waiting = [task for task in tasks if not (known.skip_existing and task.target.exists())]
+    if known.out is not None:
+        make_folder(known.out)
     run = RestorationRun(net, known, faces, maker_line(net, checkpoint_file(known.weights), known.strength))
+    with alone(part):
+        tasks = part.of(found.tasks)
+        failed = restore_part(run, tasks, found if part.is_first else Found(tasks), part.label)
+        if failed:
+            sys.exit(min(failed, MOST_FAILURES))
+
+
+def restore_part(run: RestorationRun, tasks: Sequence[Task], found: Found, label: str) -> int:
+    """Restore some of the tasks, say what was done and left, and return how many files and inputs failed."""
+    from tqdm import tqdm
+
+    known = run.settings
+    for note in found.notes():
+        print(f"vqcnir: note: {note}", file=sys.stderr)
+    for problem in found.problems:
+        print(f"vqcnir: error: {problem}", file=sys.stderr)
+    for task in tasks:
+        for output in task.outputs(known.compare):
+            remove_if_possible(temporary_of(output))
+    waiting = [task for task in tasks if not (known.skip_existing and os.path.exists(task.target))]
     with tqdm(total=len(waiting), unit="file", disable=known.quiet) as run.bar:
         run.restore_all(waiting)
-    done = len(waiting) - len(run.failed)
-    print(summary(out, done, len(results), len(tasks) - len(waiting), len(run.failed)))
-    if run.failed:
-        sys.exit(min(len(run.failed), MOST_FAILURES))
+    done, failed = len(waiting) - len(run.failed), len(run.failed) + len(found.problems)
+    line = summary(known.out, done, len(found.results), len(tasks) - len(waiting), len(found.left), failed)
+    print(f"{label}{line}")
+    return failed
 
 
-def summary(out: Path | None, restored: int, results: int, there: int, failed: int) -> str:
-    """Say how many files were restored and where to, were results or had theirs, and failed."""
+def summary(out: Path | None, restored: int, results: int, there: int, left: int, failed: int) -> str:
+    """Say how many files were restored and where to, were results or had theirs, were none, and failed."""
     beside = "beside its input" if restored == 1 else "beside their inputs"
     skipped = [f"{results} result{'s' if results != 1 else ''} skipped"] if results or out is None else []
     skipped += [f"{there} skipped"] if there or out is not None else []
+    skipped += [f"{left} not taken"] if left else []
     return ", ".join([f"{restored} restored {beside if out is None else f'to {out}'}", *skipped, f"{failed} failed"])
 
 
@@ -79,7 +103,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=DEFAULT,
         help=f"checkpoint, published or ours (default: {DEFAULT}, which comes with vqcnir); {PUBLISHED_WEIGHTS}",
     )
-    parser.add_argument("-o", "--out", help="folder of the results (default: each beside its input, as NAME_restored)")
+    parser.add_argument(
+        "-o", "--out", type=named_path, help="folder of the results (default: each beside its input, as NAME_restored)"
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32",
@@ -102,13 +128,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--format", choices=["auto", *(e[1:] for e in PHOTO_FORMATS)], default="auto", help="of the results"
     )
-    parser.add_argument("--suffix", help="added to the names of the results (default: _restored without --out)")
+    parser.add_argument(
+        "--suffix", type=part_of_name, help="added to the names of the results (default: _restored without --out)"
+    )
     parser.add_argument(
         "--strength", type=share, default=1, help="0 gives the input, 1 the result, a blend between (default: 1)"
     )
     parser.add_argument("--skip-existing", action="store_true", help="leave results that are there")
     parser.add_argument("--compare", action="store_true", help="also write NAME_compare.png, before beside after")
     parser.add_argument("--max-megapixels", type=float, default=100, help="refuse larger photographs (default: 100)")
+    add_shard(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser.parse_args(arguments)
 

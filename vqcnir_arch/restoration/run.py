@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.atomic_files import make_folder
+from vqcnir_arch.atomic_files import make_folder, why_unwritable
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.memory import is_out_of_memory, keep_no_more
 from vqcnir_arch.restoration.attention_time import announcement
@@ -46,6 +46,7 @@ class RestorationRun:
 
     def restore_all(self, tasks: Sequence[Task]) -> None:
         """Restore photographs in batches of equal size, videos one by one."""
+        tasks = self.writable(tasks)
         for group in self.groups([task for task in tasks if not task.is_video]):
             self.photos(group)
             self.bar.update(len(group))
@@ -54,6 +55,23 @@ class RestorationRun:
                 with self.counted(task):
                     self.video(task)
                 self.bar.update()
+
+    def writable(self, tasks: Sequence[Task]) -> list[Task]:
+        """Say and count the files whose results cannot be written, before time is spent on them; return the others."""
+        refused: dict[str, list[Task]] = {}
+        able = []
+        for task in tasks:
+            reason = next(filter(None, map(why_unwritable, task.outputs(self.settings.compare))), None)
+            if reason is None:
+                able.append(task)
+            else:
+                refused.setdefault(reason, []).append(task)
+        for reason, of_reason in refused.items():
+            results = f"{len(of_reason)} results" if len(of_reason) > 1 else "a result"
+            tqdm.write(f"vqcnir: error: {results} cannot be saved: {reason}", file=sys.stderr)
+            self.failed += of_reason
+            self.bar.update(len(of_reason))
+        return able
 
     @contextmanager
     def counted(self, task: Task) -> Iterator[None]:
@@ -182,7 +200,7 @@ class RestorationRun:
         if self.settings.compare:
             pair = np.concatenate((resized(photo.rgb, image), image), axis=1)
             write_photo(
-                task.target.with_name(f"{task.target.stem}_compare.png"),
+                task.comparison,
                 as_result(Photo(pair, icc=photo.icc), pair, self.maker),
             )
         write_photo(task.target, as_result(photo, image, self.maker))

@@ -6,9 +6,8 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from vqcnir_arch.arguments import positive, sides
+from vqcnir_arch.arguments import named_path, positive, sides
 from vqcnir_arch.data.catalogue import DATA_SETS
 from vqcnir_arch.data.checking import CheckReport, check_data_set
 from vqcnir_arch.errors import UserError
@@ -41,11 +40,11 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="vqcnir data check", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("name", metavar="NAME", help=", ".join(DATA_SETS))
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the data set, see datasets/README.md")
+    parser.add_argument("folder", type=named_path, metavar="DIR", help="folder of the data set, see datasets/README.md")
     parser.add_argument("--size", type=sides, metavar="WxH", help="of every image, or one side (FFHQ: as needed)")
     parser.add_argument("--quick", action="store_true", help="read headers only")
     parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="threads (default: one per core)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there, too")
+    parser.add_argument("--json", type=named_path, metavar="FILE", help="write the report there, too")
     given = parser.parse_args(arguments)
     report = check_data_set(given.name, given.folder.expanduser(), given.size, given.quick, given.workers)
     print(text(report))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
-from vqcnir_arch.arguments import positive
+from vqcnir_arch.arguments import named_path, positive
 from vqcnir_arch.data.files import read_image, size
 from vqcnir_arch.data.preparation import add_source, source_images, written_whole
 from vqcnir_arch.errors import UserError
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="vqcnir data crop", description=__doc__.splitlines()[0], allow_abbrev=False)
     add_source(parser)
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the sub-images")
+    parser.add_argument("--out", type=named_path, required=True, help="new folder for the sub-images")
     parser.add_argument("--size", type=positive, default=480, help="side of the crops (default: 480)")
     parser.add_argument("--step", type=positive, default=240, help="from crop to crop (default: 240)")
     given = parser.parse_args(arguments)

@@ -17,6 +17,7 @@ import cv2
 from basicsr.utils.lmdb_util import LmdbMaker
 from tqdm import tqdm
 
+from vqcnir_arch.arguments import named_path
 from vqcnir_arch.data.files import read_image
 from vqcnir_arch.data.headers import read_header
 from vqcnir_arch.data.preparation import add_source, source_images, written_whole
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="vqcnir data lmdb", description=__doc__.splitlines()[0], allow_abbrev=False)
     add_source(parser)
-    parser.add_argument("--out", type=Path, help="folder for NAME.lmdb (default: beside the folder of images)")
+    parser.add_argument("--out", type=named_path, help="folder for NAME.lmdb (default: beside the folder of images)")
     given = parser.parse_args(arguments)
     found = source_images(given.folder, given.folders)
     with contextlib.ExitStack() as stack:

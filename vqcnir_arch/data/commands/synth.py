@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vqcnir_arch.arguments import not_negative
+from vqcnir_arch.arguments import named_path, not_negative
 from vqcnir_arch.data.files import existing_folder, find_images, parse_options
 from vqcnir_arch.data.manifest import Manifest, Plan
 from vqcnir_arch.data.recipes import RECIPES, Recipe, find_recipe
 from vqcnir_arch.data.synthesis import Job, Summary, synthesise
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.folders import named_by_ending
+from vqcnir_arch.shards import WHOLE, Shard, add_shard, alone, chosen_shard
 
 PROG = "vqcnir data synth"
 
@@ -33,23 +36,37 @@ def main(arguments: Sequence[str]) -> None:
         flags = [option for action in parser._actions for option in action.option_strings]
         without = "" if recipe else " without --recipe"
         raise UserError(f"{PROG} has no option '{unknown[0]}'{without}{nearest(unknown[0], flags)}")
-    sharp = existing_folder(Path(known.sharp_dir).expanduser(), "SHARP_DIR")
-    out = Path(known.out_dir).expanduser()
+    part = chosen_shard(known.shard)
+    sharp, out = existing_folder(known.sharp_dir, "SHARP_DIR"), known.out_dir
     if out.resolve().is_relative_to(sharp.resolve()):
         raise UserError(f"OUT_DIR '{out}' is inside SHARP_DIR '{sharp}': the next run would take it for photographs")
     if known.remake:
         if recipe:
             raise UserError("--remake takes recipe, seed and settings from its manifest: leave --recipe out")
-        summary = remake(Path(known.remake).expanduser(), sharp, out, known.workers)
-    elif recipe is None:
+        with alone(part):
+            report(remake(known.remake, sharp, out, known.workers, part), "remade", out, part)
+        return
+    if recipe is None:
         raise UserError(f"--recipe is missing{nearest('', RECIPES)}")
-    else:
-        given = {key: getattr(known, key) for key in recipe.Settings.model_fields if hasattr(known, key)}
-        settings = parse_options(recipe.Settings, given, f"recipe {name}")
-        plan = Plan.of(name, known.seed, known.split, settings)
-        summary = make(plan, find_images(sharp), out, known.pairs_per_image, known.workers)
-    verb = "remade" if known.remake else "made"
-    print(f"{summary.made} pairs {verb}, {summary.kept} were there, in {out}")
+    given = {key: getattr(known, key) for key in recipe.Settings.model_fields if hasattr(known, key)}
+    settings = parse_options(recipe.Settings, given, f"recipe {name}")
+    plan = Plan.of(name, known.seed, known.split, settings)
+    others: list[Path] = []
+    photographs = find_images(sharp, others=others)
+    left = others if part.is_first else []
+    for text in named_by_ending(left):
+        print(f"vqcnir: note: not taken: {text}", file=sys.stderr)
+    with alone(part):
+        summary = make(plan, photographs, out, known.pairs_per_image, known.workers, part)
+        report(summary, "made", out, part, len(left))
+
+
+def report(summary: Summary, verb: str, out: Path, part: Shard, left: int = 0) -> None:
+    """Say what was made; raise `UserError` if a photograph could not be used."""
+    not_taken = f", {left} not taken" if left else ""
+    print(f"{part.label}{summary.made} pairs {verb}, {summary.kept} were there{not_taken}, in {out}")
+    if part.count > 1 and verb == "made":
+        print("when all parts are done, the same command with --shard 1/1 checks them and joins their manifests")
     if summary.problems:
         bad, photographs = len(summary.problems), summary.photographs
         raise UserError(f"{bad} of {photographs} photographs could not be used (named above); the others are done")
@@ -65,8 +82,12 @@ def argument_parser(recipe: Recipe | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("sharp_dir", metavar="SHARP_DIR", help="folder of sharp photographs, nested to any depth")
-    parser.add_argument("out_dir", metavar="OUT_DIR", help="folder for the pairs; one that was started is continued")
+    parser.add_argument(
+        "sharp_dir", type=named_path, metavar="SHARP_DIR", help="folder of sharp photographs, nested to any depth"
+    )
+    parser.add_argument(
+        "out_dir", type=named_path, metavar="OUT_DIR", help="folder for the pairs; one that was started is continued"
+    )
     parser.add_argument("--recipe", metavar="NAME", help="how a photograph becomes a pair")
     parser.add_argument("--seed", type=not_negative, default=0, help="decides every draw (default: 0)")
     parser.add_argument("--pairs-per-image", type=not_negative, default=1, help="pairs of each photograph (default: 1)")
@@ -74,7 +95,10 @@ def argument_parser(recipe: Recipe | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=not_negative, default=os.cpu_count(), help="processes (default: one per core)"
     )
-    parser.add_argument("--remake", metavar="MANIFEST", help="make the pairs of this manifest again, byte for byte")
+    parser.add_argument(
+        "--remake", type=named_path, metavar="MANIFEST", help="make the pairs of this manifest again, byte for byte"
+    )
+    add_shard(parser)
     if recipe is not None:
         group = parser.add_argument_group("settings of the recipe (two numbers are the ends of a range, ~ is none)")
         for name, field in recipe.Settings.model_fields.items():
@@ -101,8 +125,10 @@ def shown(default: Any) -> str:
     return "~" if default is None else str(default)
 
 
-def make(plan: Plan, photographs: Mapping[str, Path], out: Path, pairs_per_image: int, workers: int) -> Summary:
-    """Make all pairs of photographs, by name as from `find_images`, that are not there yet.
+def make(
+    plan: Plan, photographs: Mapping[str, Path], out: Path, pairs_per_image: int, workers: int, part: Shard = WHOLE
+) -> Summary:
+    """Make all pairs of a part of photographs, by name as from `find_images`, that are not there yet.
 
     Raises:
         UserError: the output was started otherwise, or it cannot be written.
@@ -111,14 +137,14 @@ def make(plan: Plan, photographs: Mapping[str, Path], out: Path, pairs_per_image
         raise UserError(f"--pairs-per-image {pairs_per_image}: recipe {plan.recipe} makes one pair of each photograph")
     if not pairs_per_image:
         raise UserError("--pairs-per-image 0: there would be nothing to make")
-    manifest = Manifest.open(out, plan)
+    manifest = Manifest.open(out, plan, part)
     numbers = tuple(range(pairs_per_image))
     jobs = [Job(name, path, out, plan, numbers, manifest.known(name)) for name, path in photographs.items()]
-    return synthesise(jobs, manifest, workers)
+    return synthesise(part.of(jobs), manifest, workers)
 
 
-def remake(manifest_path: Path, sharp: Path, out: Path, workers: int) -> Summary:
-    """Make the pairs of a manifest again, and check each file against its SHA-256.
+def remake(manifest_path: Path, sharp: Path, out: Path, workers: int, part: Shard = WHOLE) -> Summary:
+    """Make the pairs of a part of a manifest again, and check each file against its SHA-256.
 
     Raises:
         UserError: the manifest cannot be read or is of another version of its recipe, or its photographs are gone.
@@ -135,4 +161,4 @@ def remake(manifest_path: Path, sharp: Path, out: Path, workers: int) -> Summary
     if missing := [name for name in names if name not in paths]:
         raise UserError(f"SHARP_DIR '{sharp}' lacks {len(missing)} photographs of the manifest, first '{missing[0]}'")
     jobs = [Job(name, paths[name], out, plan, tuple(manifest.known(name)), manifest.known(name)) for name in names]
-    return synthesise(jobs, None, workers)
+    return synthesise(part.of(jobs), None, workers)
