@@ -12,7 +12,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.folders import named_by_ending
 from vqcnir_arch.restoration.expansion import expand, is_readable
 from vqcnir_arch.restoration.results import is_result
-from vqcnir_arch.restoration.video import is_video
+from vqcnir_arch.restoration.video import is_video, result_ending
 
 BESIDE_SUFFIX = "_restored"
 """Added to the names of results that are written beside their inputs."""
@@ -112,7 +112,7 @@ def find_tasks(
                 found.results.add(path)
             else:
                 within = Path(path.name) if is_named else path.relative_to(root)
-                kept = None if is_video(path) else ending
+                kept = result_ending(path) if is_video(path) else ending
                 found.tasks.append(Task(path, target_of(path, within, out, suffix, kept)))
         given_before |= here
     if found.problems and not (found.tasks or found.results):

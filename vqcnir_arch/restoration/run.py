@@ -18,7 +18,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.memory import is_out_of_memory, keep_no_more
 from vqcnir_arch.restoration.attention_time import announcement
 from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned
-from vqcnir_arch.restoration.inference import blended, restore, restore_tensor
+from vqcnir_arch.restoration.inference import blended, restore_tensor
 from vqcnir_arch.restoration.inputs import Task
 from vqcnir_arch.restoration.photo import Photo, format_of, read_photo, resized, write_photo
 from vqcnir_arch.restoration.results import as_result
@@ -206,12 +206,28 @@ class RestorationRun:
         write_photo(task.target, as_result(photo, image, self.maker))
 
     def video(self, task: Task) -> None:
-        """Restore a video."""
+        """Restore a video, each frame as a photograph of its size."""
+        if self.faces is not None:
+            raise UserError(f"video '{task.source}': '--faces whole' takes photographs alone")
         make_folder(task.target.parent)
-        with tqdm(desc=task.source.name, unit="frame", leave=False, disable=self.bar.disable) as bar:
 
-            def frame(image: np.ndarray) -> np.ndarray:
-                bar.update()
-                return restore(self.net, image, self.settings.precision, self.settings.strength)
+        def frame(rgb: np.ndarray) -> np.ndarray:
+            check_aligned(self.net, task.source, rgb)
+            images = torch.from_numpy(rgb).permute(2, 0, 1)[None]
+            self.say_time(*images.shape[2:])
+            restored = self.whole(images)
+            image = self.strips(task, images) if restored is None else restored[0]
+            return image.permute(1, 2, 0).numpy()
 
-            restore_video(task.source, task.target, frame, self.maker)
+        given = self.settings
+        restore_video(
+            task.source,
+            task.target,
+            frame,
+            self.maker,
+            scale=self.net.scale,
+            job=f"{given.precision} {given.padding} {given.fidelity} {given.tile}",
+            max_megapixels=given.max_megapixels,
+            announce=lambda line: tqdm.write(line, file=sys.stderr),
+            quiet=self.bar.disable,
+        )

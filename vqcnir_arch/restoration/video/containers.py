@@ -1,0 +1,92 @@
+"""Containers: which endings are videos, what their results are written as, and the line that a result carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from vqcnir_arch.errors import UserError
+
+COMMENT = "comment"
+"""Entry of a container's metadata for a result's line."""
+
+
+class Container(NamedTuple):
+    """A container that results are written as.
+
+    Attributes:
+        ending: of the result.
+        format: FFmpeg's name.
+        shallow, deep: FFmpeg's encoders for 8 and for 10 bit.
+        is_tagged: whether it, or what is in it, says how colours are coded.
+    """
+
+    ending: str
+    format: str
+    shallow: str = "libx264"
+    deep: str = "libx265"
+    is_tagged: bool = True
+
+
+KEPT = {
+    container.ending: container
+    for container in (
+        Container(".mp4", "mp4"),
+        Container(".m4v", "mp4"),
+        Container(".mov", "mov"),
+        Container(".qt", "mov"),
+        Container(".3gp", "3gp", "libx264", "libx264"),
+        Container(".3g2", "3g2", "libx264", "libx264"),
+        Container(".mkv", "matroska"),
+        Container(".webm", "webm", "libvpx-vp9", "libsvtav1"),
+        Container(".avi", "avi", "mpeg4", "ffv1", is_tagged=False),
+        Container(".flv", "flv", "libx264", "libx264"),
+        Container(".f4v", "f4v", "libx264", "libx264"),
+    )
+}
+"""Containers that results keep: they hold these codecs as players expect it, and the line that marks a result.
+
+H.264 in AVI is read one frame late, MPEG-4 is not.
+"""
+OTHER = KEPT[".mkv"]
+"""What results of all others are: it holds whatever sound and subtitles theirs does."""
+VIDEO_ENDINGS = (
+    *KEPT, ".ts", ".mts", ".m2ts", ".m2t", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".wmv", ".asf", ".ogv",
+    ".ogm", ".dv", ".mxf", ".divx", ".rm", ".rmvb", ".mk3d", ".mj2", ".nut", ".y4m", ".mjpeg", ".mjpg", ".h264", ".264",
+    ".h265", ".265", ".hevc", ".vc1", ".ivf", ".obu", ".amv", ".trp", ".tod", ".mod", ".dav",
+)  # fmt: skip
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file's ending is that of a video."""
+    return path.suffix.lower() in VIDEO_ENDINGS
+
+
+def result_ending(path: Path) -> str:
+    """Return the ending of a video's result: its own, or `.mkv` where the container is not written."""
+    return path.suffix if path.suffix.lower() in KEPT else OTHER.ending
+
+
+def container_of(target: Path) -> Container:
+    """Return how a result is written, by its ending.
+
+    Raises:
+        UserError: the ending is not that of a container that is written.
+    """
+    found = KEPT.get(target.suffix.lower())
+    if found is None:
+        raise UserError(f"'{target}' has the ending '{target.suffix}', videos are written as {', '.join(KEPT)}")
+    return found
+
+
+def video_comment(path: Path) -> str:
+    """Return the comment in a video's metadata; empty where there is none, the file is broken or PyAV is missing."""
+    try:
+        import av
+    except ImportError:  # `restore_video` says so
+        return ""
+    try:
+        with av.open(str(path), metadata_errors="replace") as reader:
+            return {name.lower(): text for name, text in reader.metadata.items()}.get(COMMENT, "")
+    except (av.FFmpegError, OSError, ValueError):  # a broken file is refused when it is restored
+        return ""

@@ -1,0 +1,232 @@
+"""Reading a video: upright frames with their exact times, and where a file breaks off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.photo import UPRIGHT
+from vqcnir_arch.restoration.video.colours import Colours, colours_of, to_rgb
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame, VideoStream
+    from av.stream import Stream
+
+ORIENTATION = {
+    (1, 0, 0, 1): 1,
+    (-1, 0, 0, 1): 2,
+    (-1, 0, 0, -1): 3,
+    (1, 0, 0, -1): 4,
+    (0, 1, 1, 0): 5,
+    (0, 1, -1, 0): 6,
+    (0, -1, -1, 0): 7,
+    (0, -1, 1, 0): 8,
+}
+"""EXIF's orientation by the display matrix's first two rows of two."""
+STATES_LENGTH = ("matroska", "mov", "avi", "flv", "asf")
+"""Demuxers that read a film's length in its header; others reckon it from what is there."""
+MISSING = 0.5
+"""Seconds that may be missing at the end of what the header promises: sound and picture rarely end together."""
+
+
+class Frame(NamedTuple):
+    """A frame on its way through `restore_video`.
+
+    Attributes:
+        pts: when it is shown, in the clock of its stream.
+        duration: for how long, in the same clock; 0: not known.
+        time: when it is shown, in seconds.
+        source: [H, W, 3], upright RGB, float32 in [0, 1].
+        restored: the same, H and W times the network's scale.
+    """
+
+    pts: int
+    duration: int
+    time: float
+    source: np.ndarray
+    restored: np.ndarray
+
+
+class Stage(NamedTuple):
+    """Something between network and encoder that changes restored frames.
+
+    Attributes:
+        change: the frames of a video in their order to as many frames, with others in `restored`. It may look ahead.
+        reach: how many frames before and after a frame its result depends on. A video that goes on where it stopped
+            gives `change` so many frames again.
+        name: what it is and its settings: a video that was begun with others begins anew.
+    """
+
+    change: Callable[[Iterator[Frame]], Iterator[Frame]]
+    reach: int
+    name: str
+
+
+class VideoReader:
+    """An open video.
+
+    Attributes:
+        picture: the stream of pictures.
+        broken: None, or after `decoded` what is wrong with the file, and from where on.
+
+    Args:
+        path: the file.
+        max_megapixels: larger frames are refused.
+
+    Raises:
+        UserError: no video, a broken header, or pictures that we cannot restore.
+    """
+
+    def __init__(self, path: Path, max_megapixels: float = 100) -> None:
+        import av
+
+        self.path = path
+        self.broken: str | None = None
+        try:
+            self.file = av.open(str(path), metadata_errors="replace")
+        except (av.FFmpegError, OSError) as error:
+            raise UserError(f"video '{path}' cannot be read: {error.strerror}") from error
+        try:
+            self.picture = self.first_picture()
+            megapixels = self.picture.width * self.picture.height / 1e6
+            if megapixels > max_megapixels:
+                size = f"{self.picture.width} x {self.picture.height}"
+                raise UserError(f"video '{path}' has {size} pixels, more than --max-megapixels {max_megapixels:g}")
+        except UserError:
+            self.file.close()
+            raise
+
+    def first_picture(self) -> VideoStream:
+        """Return the first stream of pictures that is no cover."""
+        from av.stream import Disposition
+
+        for stream in self.file.streams.video:
+            if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
+                return stream
+        raise UserError(f"video '{self.path}' has no picture that can be decoded")
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+    @property
+    def clock(self) -> Fraction:
+        """The unit of the frames' times, in seconds."""
+        return self.picture.time_base or Fraction(1, 90000)
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second, on average."""
+        return self.picture.average_rate or self.picture.guessed_rate or Fraction(25)
+
+    @property
+    def length(self) -> float:
+        """Seconds that the file says it has; 0: it does not say."""
+        return (self.file.duration or 0) / 1e6
+
+    @property
+    def count(self) -> int | None:
+        """About how many frames it has, where that is known."""
+        return self.picture.frames or round(self.length * float(self.rate)) or None
+
+    def decoded(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Decode all frames and yield each with its time, which grows; ends where the file does, see `broken`."""
+        import av
+
+        seen, last, end, fault = 0, None, 0.0, ""
+        start, early = (self.file.start_time or 0) / 1e6, None
+        try:
+            for packet in self.file.demux():
+                end = max(end, end_of(packet) - start)
+                if packet.stream is not self.picture:
+                    continue
+                try:
+                    frames = self.picture.decode(packet)
+                except av.FFmpegError as error:
+                    fault = (
+                        fault or f"is damaged at {end_of(packet) - start:.2f} s ({error.strerror}), frames are missing"
+                    )
+                    continue
+                for frame in frames:
+                    step = max(frame.duration or round(1 / (self.rate * self.clock)), 1)
+                    if early is None:
+                        early = self.delay(frame)
+                    pts = frame.pts - early if frame.pts is not None else last + step if last is not None else 0
+                    last = pts if last is None or pts > last else last + 1
+                    seen += 1
+                    yield last, frame
+        except av.FFmpegError as error:
+            fault = f"breaks off after frame {seen} ({error.strerror})"
+        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > MISSING:
+            fault = f"breaks off after frame {seen}, at {end:.2f} of {self.length:.2f} s"
+        self.broken = fault or None
+
+    def delay(self, first: VideoFrame) -> int:
+        """Return by how much times are too late: AVI has none, and FFmpeg adds what a decoder waits for B-frames."""
+        if self.file.format.name != "avi" or first.pts is None or not self.picture.codec_context.has_b_frames:
+            return 0
+        return first.pts - (self.picture.start_time or 0)
+
+
+def end_of(packet: Packet[Stream]) -> float:
+    """Return the second at which a packet ends; 0 for one without a time."""
+    if packet.pts is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
+
+
+class Look(NamedTuple):
+    """How a video's frames are to be shown, by its first one."""
+
+    colours: Colours
+    orientation: int
+    aspect: Fraction
+    width: int
+    height: int
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether upright its width is its height."""
+        return self.orientation > 4
+
+
+def look_of(frame: VideoFrame, picture: VideoStream) -> Look:
+    """Return how frames are to be shown.
+
+    Raises:
+        UserError: their colours are coded in a way that we do not compute.
+    """
+    aspect = picture.sample_aspect_ratio or picture.codec_context.sample_aspect_ratio or Fraction(1)
+    orientation = orientation_of(frame)
+    if orientation > 4:
+        aspect = 1 / aspect
+    return Look(colours_of(frame), orientation, aspect, frame.width, frame.height)
+
+
+def orientation_of(frame: VideoFrame) -> int:
+    """Return EXIF's orientation for a frame's display matrix; 1 where it has none or turns by no quarter."""
+    found: Any = frame.side_data.get("DISPLAYMATRIX")
+    if found is None:
+        return 1
+    a, b, _, c, d = np.frombuffer(found, np.int32)[:5].tolist()
+    signs = [int(np.sign(x)) if abs(x) > 1 << 15 else 0 for x in (a, b, c, d)]  # 1 is 1 << 16
+    return ORIENTATION.get((signs[0], signs[1], signs[2], signs[3]), 1)
+
+
+def upright(frame: VideoFrame, look: Look) -> np.ndarray:
+    """Return a frame as RGB in [0, 1], [H, W, 3]; one of another size than the first in the first one's."""
+    if (frame.width, frame.height) != (look.width, look.height):
+        frame = frame.reformat(width=look.width, height=look.height)
+    rgb = to_rgb(frame)
+    turn = UPRIGHT.get(look.orientation)
+    return rgb if turn is None else np.ascontiguousarray(turn(rgb))

@@ -1,0 +1,87 @@
+"""Finished pieces of a video that is being restored, kept beside its result until they are joined.
+
+A piece is the packets of `PIECE` frames, encoded by themselves and written whole or not at all. So a process that is
+killed loses one piece at most, and what is joined is the same whether it was stopped in between or not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from vqcnir_arch.atomic_files import atomic_write, make_folder, remove_leftovers, write_file
+
+PIECE = 24
+"""Frames of a piece: about a second, as far as players want from one key frame to the next."""
+FOLDER = ".{}.pieces"
+HEADER = struct.Struct("<qq?I")  # time, duration, whether it is a key frame, bytes
+
+
+class Coded(NamedTuple):
+    """A packet of the encoder, times in the clock of the stream."""
+
+    pts: int
+    duration: int
+    is_key: bool
+    data: bytes
+
+
+class Pieces:
+    """The pieces of one result.
+
+    Args:
+        target: the result.
+        job: what is done to which file, and how; pieces of another job are removed.
+    """
+
+    def __init__(self, target: Path, job: str) -> None:
+        self.folder = target.with_name(FOLDER.format(target.name))
+        name = hashlib.sha256(job.encode()).hexdigest()
+        label = self.folder / "job"
+        if not (label.is_file() and label.read_text("utf-8", "replace") == name):
+            self.remove()
+            make_folder(self.folder)
+            write_file(label, name.encode())
+        remove_leftovers(self.folder)
+
+    def files(self) -> list[Path]:
+        """Return the pieces in their order; a name is the number of the first frame and that of all."""
+        return sorted(self.folder.glob("*-*.piece"))
+
+    @property
+    def frames(self) -> int:
+        """How many frames are finished."""
+        files = self.files()
+        return sum(map(int, files[-1].stem.split("-"))) if files else 0
+
+    def add(self, count: int, packets: list[Coded]) -> None:
+        """Write the packets of the next `count` frames.
+
+        Raises:
+            UserError: they cannot be written.
+        """
+        with atomic_write(self.folder / f"{self.frames:09}-{count}.piece") as file:
+            for packet in packets:
+                file.write(HEADER.pack(packet.pts, packet.duration, packet.is_key, len(packet.data)))
+                file.write(packet.data)
+
+    def packets(self) -> Iterator[Coded]:
+        """Yield all packets; each lasts until the next one begins."""
+        waiting: Coded | None = None
+        for path in self.files():
+            with path.open("rb") as file:
+                while header := file.read(HEADER.size):
+                    pts, duration, is_key, size = HEADER.unpack(header)
+                    if waiting is not None:
+                        yield waiting._replace(duration=pts - waiting.pts)
+                    waiting = Coded(pts, duration, is_key, file.read(size))
+        if waiting is not None:
+            yield waiting
+
+    def remove(self) -> None:
+        """Remove all of them."""
+        shutil.rmtree(self.folder, ignore_errors=True)

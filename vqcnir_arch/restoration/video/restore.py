@@ -1,0 +1,139 @@
+"""A video through a network: decoded, restored frame by frame, encoded in pieces, joined with its sound."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from tqdm import tqdm
+
+from vqcnir_arch.atomic_files import atomic_write
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.video.containers import container_of
+from vqcnir_arch.restoration.video.encoder import Encoder, Encoding
+from vqcnir_arch.restoration.video.frames import Frame, Look, Stage, VideoReader, upright
+from vqcnir_arch.restoration.video.joining import join, missing_entries
+from vqcnir_arch.restoration.video.pieces import PIECE, Coded, Pieces
+from vqcnir_arch.restoration.video.planning import plan
+
+if TYPE_CHECKING:
+    from av import Packet, VideoStream
+
+
+def restore_video(
+    source: Path,
+    target: Path,
+    restore: Callable[[np.ndarray], np.ndarray],
+    comment: str | None = None,
+    *,
+    scale: int = 1,
+    job: str = "",
+    stage: Stage | None = None,
+    max_megapixels: float = 100,
+    announce: Callable[[str], object] = lambda line: None,
+    quiet: bool = True,
+) -> int:
+    """Restore every frame of a video's first stream of pictures; all else in it is copied.
+
+    Finished pieces stand in a hidden folder beside the result, until it is whole: the same call goes on after the last.
+
+    Args:
+        source: video.
+        target: video to write; its ending says the container, and that the codec.
+        restore: frame [H, W, 3], upright RGB, float32 in [0, 1], to the restored one, H and W times `scale`.
+        comment: what the new file's metadata says of it.
+        scale: of the network.
+        job: settings of `restore`; pieces of other settings or of another source are not used.
+        stage: what changes restored frames before they are encoded.
+        max_megapixels: larger frames are refused.
+        announce: called with a line for what cannot be kept.
+        quiet: no progress bar.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        UserError: PyAV is not installed, or the file is broken or no video; nothing is written then. Or it breaks off:
+            what there was of it is written.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise UserError("videos need PyAV: pip install 'vqcnir[video]'") from error
+    container = container_of(target)
+    try:
+        look, encoding = plan(source, container, scale, max_megapixels, announce)
+        pieces = Pieces(target, job_line(source, comment, job, stage, encoding))
+        with VideoReader(source, max_megapixels) as reader:
+            restored = restored_frames(reader, look, restore, pieces.frames, stage)
+            shown = tqdm(
+                restored, source.name, reader.count, initial=pieces.frames, unit="frame", leave=False, disable=quiet
+            )
+            for count, packets in encoded(iter(shown), encoding):
+                pieces.add(count, packets)
+            frames, broken = pieces.frames, reader.broken
+        with VideoReader(source, max_megapixels) as reader, atomic_write(target) as file:
+            lost = join(reader, file, container, encoding, pieces.packets(), comment)
+        with VideoReader(source, max_megapixels) as reader:
+            lost += missing_entries(reader, target)
+    except av.FFmpegError as error:
+        raise UserError(f"video '{source}' cannot be restored: {error.strerror}") from error
+    pieces.remove()
+    if lost:
+        announce(f"{source}: '{target.name}' cannot hold {', '.join(lost)}")
+    if broken is not None:
+        raise UserError(f"video '{source}' {broken}; what there was is restored in '{target}'")
+    return frames
+
+
+def restored_frames(
+    reader: VideoReader,
+    look: Look,
+    restore: Callable[[np.ndarray], np.ndarray],
+    finished: int,
+    stage: Stage | None,
+) -> Iterator[Frame]:
+    """Yield the restored frames after the first `finished`."""
+    first = max(0, finished - stage.reach) if stage is not None else finished
+
+    def restored() -> Iterator[Frame]:
+        for number, (pts, decoded) in enumerate(reader.decoded()):
+            if number >= first:
+                image = upright(decoded, look)
+                yield Frame(pts, decoded.duration or 0, float(pts * reader.clock), image, restore(image))
+
+    frames = restored() if stage is None else stage.change(restored())
+    return islice(frames, finished - first, None)
+
+
+def encoded(frames: Iterator[Frame], encoding: Encoding) -> Iterator[tuple[int, list[Coded]]]:
+    """Encode frames in pieces; yield the number of each piece's frames, and its packets."""
+    while True:
+        encoder, durations = Encoder(encoding), dict[int, int]()
+        packets: list[Packet[VideoStream]] = []
+        for frame in islice(frames, PIECE):
+            durations[frame.pts] = frame.duration
+            packets += encoder.encode(frame.restored, frame.pts)
+        if not durations:
+            return
+        packets += encoder.flush()
+        yield len(durations), [coded(packet, durations) for packet in packets]
+
+
+def coded(packet: Packet[VideoStream], durations: dict[int, int]) -> Coded:
+    """Return an encoder's packet with its frame's time and duration."""
+    pts = cast("int", packet.pts)
+    return Coded(pts, durations[pts], packet.is_keyframe, bytes(packet))
+
+
+def job_line(source: Path, comment: str | None, job: str, stage: Stage | None, encoding: Encoding) -> str:
+    """Say all that a piece depends on."""
+    import av
+
+    with source.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return repr((digest, comment, job, stage and stage.name, encoding, PIECE, av.library_versions))
