@@ -42,7 +42,7 @@ class RestorationRun:
     def __init__(self, net: VQNetwork, settings: argparse.Namespace, faces: FaceRestorer | None, maker: str) -> None:
         self.net, self.settings, self.faces, self.maker = net, settings, faces, maker
         self.failed: list[Task] = []
-        self.said: set[tuple[int, int]] = set()
+        self.said: set[tuple[int, int] | str] = set()
 
     def restore_all(self, tasks: Sequence[Task]) -> None:
         """Restore photographs in batches of equal size, videos one by one."""
@@ -147,6 +147,12 @@ class RestorationRun:
             if line is not None:
                 tqdm.write(line, file=sys.stderr)
 
+    def say_once(self, line: str) -> None:
+        """Say what holds for each frame of a video."""
+        if line not in self.said:
+            self.said.add(line)
+            tqdm.write(line, file=sys.stderr)
+
     def whole(self, images: torch.Tensor) -> torch.Tensor | None:
         """Restore images at once; None where they are too large for that."""
         on_cpu = next(self.net.parameters()).device.type == "cpu"
@@ -179,14 +185,14 @@ class RestorationRun:
                     self.settings.memory * GB,
                     rows,
                     Path(self.settings.scratch).expanduser() if self.settings.scratch else None,
-                    announce=lambda line: tqdm.write(f"{task.source}: {line}", file=sys.stderr),
+                    announce=lambda line: self.say_once(f"{task.source}: {line}"),
                     progress=bar.update,
                 )
             except UserError as error:
                 raise UserError(f"image '{task.source}' cannot be restored: {error}") from error
             finally:
                 self.net.to(device)
-        if result.near_ties and result.indices is not None:
+        if result.near_ties and result.indices is not None and not task.is_video:
             positions = result.indices.numel()
             tqdm.write(
                 f"{task.source}: {result.near_ties} of {positions} codes were near ties: rounding may choose others",
@@ -220,6 +226,7 @@ class RestorationRun:
             return image.permute(1, 2, 0).numpy()
 
         given = self.settings
+        comparison = task.target.with_name(f"{task.target.stem}_compare{task.target.suffix}")
         restore_video(
             task.source,
             task.target,
@@ -228,6 +235,7 @@ class RestorationRun:
             scale=self.net.scale,
             job=f"{given.precision} {given.padding} {given.fidelity} {given.tile}",
             max_megapixels=given.max_megapixels,
+            comparison=comparison if given.compare else None,
             announce=lambda line: tqdm.write(line, file=sys.stderr),
             quiet=self.bar.disable,
         )

@@ -35,11 +35,11 @@ KEPT = {
         Container(".m4v", "mp4"),
         Container(".mov", "mov"),
         Container(".qt", "mov"),
-        Container(".3gp", "3gp", "libx264", "libx264"),
-        Container(".3g2", "3g2", "libx264", "libx264"),
         Container(".mkv", "matroska"),
         Container(".webm", "webm", "libvpx-vp9", "libsvtav1"),
         Container(".avi", "avi", "mpeg4", "ffv1", is_tagged=False),
+        Container(".wmv", "asf", "wmv2", "libx264", is_tagged=False),
+        Container(".asf", "asf", "wmv2", "libx264", is_tagged=False),
         Container(".flv", "flv", "libx264", "libx264"),
         Container(".f4v", "f4v", "libx264", "libx264"),
     )
@@ -48,10 +48,10 @@ KEPT = {
 
 H.264 in AVI is read one frame late, MPEG-4 is not.
 """
-OTHER = KEPT[".mkv"]
-"""What results of all others are: it holds whatever sound and subtitles theirs does."""
+OTHERS = {".3gp": ".mov", ".3g2": ".mov"}
+"""What results of other containers are, if not Matroska, which holds nearly all sound and subtitles, but no AMR."""
 VIDEO_ENDINGS = (
-    *KEPT, ".ts", ".mts", ".m2ts", ".m2t", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".wmv", ".asf", ".ogv",
+    *KEPT, *OTHERS, ".ts", ".mts", ".m2ts", ".m2t", ".mpg", ".mpeg", ".mpe", ".m1v", ".m2v", ".vob", ".ogv",
     ".ogm", ".dv", ".mxf", ".divx", ".rm", ".rmvb", ".mk3d", ".mj2", ".nut", ".y4m", ".mjpeg", ".mjpg", ".h264", ".264",
     ".h265", ".265", ".hevc", ".vc1", ".ivf", ".obu", ".amv", ".trp", ".tod", ".mod", ".dav",
 )  # fmt: skip
@@ -63,8 +63,8 @@ def is_video(path: Path) -> bool:
 
 
 def result_ending(path: Path) -> str:
-    """Return the ending of a video's result: its own, or `.mkv` where the container is not written."""
-    return path.suffix if path.suffix.lower() in KEPT else OTHER.ending
+    """Return the ending of a video's result: its own, or that of another container where its own is not written."""
+    return path.suffix if path.suffix.lower() in KEPT else OTHERS.get(path.suffix.lower(), ".mkv")
 
 
 def container_of(target: Path) -> Container:

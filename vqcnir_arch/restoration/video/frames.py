@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.photo import UPRIGHT
-from vqcnir_arch.restoration.video.colours import Colours, colours_of, to_rgb
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
+    from av.filter import Graph
     from av.stream import Stream
 
-ORIENTATION = {
-    (1, 0, 0, 1): 1,
-    (-1, 0, 0, 1): 2,
-    (-1, 0, 0, -1): 3,
-    (1, 0, 0, -1): 4,
-    (0, 1, 1, 0): 5,
-    (0, 1, -1, 0): 6,
-    (0, -1, -1, 0): 7,
-    (0, -1, 1, 0): 8,
-}
-"""EXIF's orientation by the display matrix's first two rows of two."""
 STATES_LENGTH = ("matroska", "mov", "avi", "flv", "asf")
 """Demuxers that read a film's length in its header; others reckon it from what is there."""
 MISSING = 0.5
@@ -83,11 +72,12 @@ class VideoReader:
         UserError: no video, a broken header, or pictures that we cannot restore.
     """
 
-    def __init__(self, path: Path, max_megapixels: float = 100) -> None:
+    def __init__(self, path: Path, max_megapixels: float = math.inf) -> None:
         import av
 
         self.path = path
         self.broken: str | None = None
+        self.filter: Graph | None = None
         try:
             self.file = av.open(str(path), metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
@@ -157,7 +147,7 @@ class VideoReader:
                         fault or f"is damaged at {end_of(packet) - start:.2f} s ({error.strerror}), frames are missing"
                     )
                     continue
-                for frame in frames:
+                for frame in self.deinterlaced(packet, frames):
                     step = max(frame.duration or round(1 / (self.rate * self.clock)), 1)
                     if early is None:
                         early = self.delay(frame)
@@ -170,6 +160,20 @@ class VideoReader:
         if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > MISSING:
             fault = f"breaks off after frame {seen}, at {end:.2f} of {self.length:.2f} s"
         self.broken = fault or None
+
+    def deinterlaced(self, packet: Packet[VideoStream], frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+        """Yield frames of which each pair of fields is made one; the filter is one frame behind until the file ends."""
+        if self.filter is None and frames and frames[0].interlaced_frame:
+            self.filter = deinterlacer(self.picture)
+        if self.filter is None:
+            yield from frames
+            return
+        for frame in frames:
+            self.filter.vpush(frame)
+            yield from pulled(self.filter, self.clock)
+        if packet.dts is None:  # what FFmpeg ends a stream with
+            self.filter.vpush(None)
+            yield from pulled(self.filter, self.clock)
 
     def delay(self, first: VideoFrame) -> int:
         """Return by how much times are too late: AVI has none, and FFmpeg adds what a decoder waits for B-frames."""
@@ -185,48 +189,23 @@ def end_of(packet: Packet[Stream]) -> float:
     return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
-class Look(NamedTuple):
-    """How a video's frames are to be shown, by its first one."""
+def deinterlacer(picture: VideoStream) -> Graph:
+    """Return a filter that makes a frame of each interlaced one and leaves others."""
+    from av.filter import Graph
 
-    colours: Colours
-    orientation: int
-    aspect: Fraction
-    width: int
-    height: int
-
-    @property
-    def is_turned(self) -> bool:
-        """Whether upright its width is its height."""
-        return self.orientation > 4
+    graph = Graph()
+    parts = graph.add_buffer(template=picture), graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    graph.link_nodes(*parts, graph.add("buffersink")).configure()
+    return graph
 
 
-def look_of(frame: VideoFrame, picture: VideoStream) -> Look:
-    """Return how frames are to be shown.
-
-    Raises:
-        UserError: their colours are coded in a way that we do not compute.
-    """
-    aspect = picture.sample_aspect_ratio or picture.codec_context.sample_aspect_ratio or Fraction(1)
-    orientation = orientation_of(frame)
-    if orientation > 4:
-        aspect = 1 / aspect
-    return Look(colours_of(frame), orientation, aspect, frame.width, frame.height)
-
-
-def orientation_of(frame: VideoFrame) -> int:
-    """Return EXIF's orientation for a frame's display matrix; 1 where it has none or turns by no quarter."""
-    found: Any = frame.side_data.get("DISPLAYMATRIX")
-    if found is None:
-        return 1
-    a, b, _, c, d = np.frombuffer(found, np.int32)[:5].tolist()
-    signs = [int(np.sign(x)) if abs(x) > 1 << 15 else 0 for x in (a, b, c, d)]  # 1 is 1 << 16
-    return ORIENTATION.get((signs[0], signs[1], signs[2], signs[3]), 1)
-
-
-def upright(frame: VideoFrame, look: Look) -> np.ndarray:
-    """Return a frame as RGB in [0, 1], [H, W, 3]; one of another size than the first in the first one's."""
-    if (frame.width, frame.height) != (look.width, look.height):
-        frame = frame.reformat(width=look.width, height=look.height)
-    rgb = to_rgb(frame)
-    turn = UPRIGHT.get(look.orientation)
-    return rgb if turn is None else np.ascontiguousarray(turn(rgb))
+def pulled(graph: Graph, clock: Fraction) -> Iterator[VideoFrame]:
+    """Yield what a filter has ready, with times in a clock: bwdif's own ticks twice as fast."""
+    while True:
+        try:
+            frame = graph.vpull()
+        except (BlockingIOError, EOFError):
+            return
+        unit = frame.time_base / clock
+        frame.pts, frame.duration = round((frame.pts or 0) * unit), round((frame.duration or 0) * unit)
+        yield frame

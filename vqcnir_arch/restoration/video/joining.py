@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from vqcnir_arch.restoration.video.containers import COMMENT, Container
-from vqcnir_arch.restoration.video.encoder import Encoding
+from vqcnir_arch.restoration.video.encoding import Encoding
 from vqcnir_arch.restoration.video.frames import VideoReader
 from vqcnir_arch.restoration.video.pieces import Coded
 
 if TYPE_CHECKING:
     from av import Packet
-    from av.container import InputContainer, OutputContainer
+    from av.container import InputContainer
     from av.stream import Stream
 
 WRITTEN_ANEW = (
@@ -29,7 +29,9 @@ WRITTEN_ANEW = (
     "software",
 )
 """Entries of a file that say how it was written, lower case; the result is written otherwise."""
-OF_THE_STREAM = ("rotate", "duration", "encoder", "vendor_id", "timecode", "bps", "number_of_frames", "number_of_bytes")
+OF_THE_STREAM = (
+    "rotate", "duration", "encoder", "vendor_id", "alpha_mode", "bps", "number_of_frames", "number_of_bytes",
+)  # fmt: skip
 """The same of a stream; mkvmerge's statistics are among them, with a language behind."""
 
 
@@ -63,7 +65,8 @@ def join(
             target.metadata.update(entries_of(stream))
             target.disposition = stream.disposition
             streams[stream.index] = target
-        copy_chapters(source, writer)
+        if source.chapters():
+            writer.set_chapters(source.chapters())
         writer.start_encoding()
         own = streams.pop(reader.picture.index)
         for packet in heapq.merge(
@@ -82,12 +85,8 @@ def container_options(container: Container, source: InputContainer) -> dict[str,
 
 
 def is_chapter_track(stream: Stream, source: InputContainer) -> bool:
-    """Whether a stream is how MP4 and MOV hold chapters, which are copied as such."""
-    return stream.type == "data" and stream.codec_context is None and bool(source.chapters()) and is_text(stream)
-
-
-def is_text(stream: Stream) -> bool:
-    return getattr(stream, "name", None) in ("bin_data", None)
+    """Whether a stream is how MP4 and MOV hold the titles of chapters, which are copied as chapters."""
+    return stream.type == "data" and stream.name == "bin_data" and 0 < stream.frames == len(source.chapters())
 
 
 def holds(container: Container, stream: Stream) -> bool:
@@ -117,13 +116,6 @@ def entries_of(stream: Stream) -> dict[str, str]:
         for key, value in stream.metadata.items()
         if key.lower().partition("-")[0] not in OF_THE_STREAM and not key.startswith("_STATISTICS")
     }
-
-
-def copy_chapters(source: InputContainer, writer: OutputContainer) -> None:
-    """Copy the chapters."""
-    chapters = source.chapters()
-    if chapters:
-        writer.set_chapters(chapters)
 
 
 def picture_packets(pictures: Iterator[Coded], stream: Stream, clock: Fraction) -> Iterator[Packet[Stream]]:

@@ -6,22 +6,20 @@ import hashlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from tqdm import tqdm
 
 from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.video.comparing import compare_videos
 from vqcnir_arch.restoration.video.containers import container_of
-from vqcnir_arch.restoration.video.encoder import Encoder, Encoding
-from vqcnir_arch.restoration.video.frames import Frame, Look, Stage, VideoReader, upright
+from vqcnir_arch.restoration.video.encoding import Encoding, encoded
+from vqcnir_arch.restoration.video.frames import Frame, Stage, VideoReader
 from vqcnir_arch.restoration.video.joining import join, missing_entries
-from vqcnir_arch.restoration.video.pieces import PIECE, Coded, Pieces
+from vqcnir_arch.restoration.video.look import Look, upright
+from vqcnir_arch.restoration.video.pieces import PIECE, Pieces
 from vqcnir_arch.restoration.video.planning import plan
-
-if TYPE_CHECKING:
-    from av import Packet, VideoStream
 
 
 def restore_video(
@@ -34,6 +32,7 @@ def restore_video(
     job: str = "",
     stage: Stage | None = None,
     max_megapixels: float = 100,
+    comparison: Path | None = None,
     announce: Callable[[str], object] = lambda line: None,
     quiet: bool = True,
 ) -> int:
@@ -50,6 +49,7 @@ def restore_video(
         job: settings of `restore`; pieces of other settings or of another source are not used.
         stage: what changes restored frames before they are encoded.
         max_megapixels: larger frames are refused.
+        comparison: video to write of the source beside the result.
         announce: called with a line for what cannot be kept.
         quiet: no progress bar.
 
@@ -80,9 +80,11 @@ def restore_video(
             lost = join(reader, file, container, encoding, pieces.packets(), comment)
         with VideoReader(source, max_megapixels) as reader:
             lost += missing_entries(reader, target)
+        pieces.remove()
+        if comparison is not None:
+            compare_videos(source, target, comparison, comment)
     except av.FFmpegError as error:
         raise UserError(f"video '{source}' cannot be restored: {error.strerror}") from error
-    pieces.remove()
     if lost:
         announce(f"{source}: '{target.name}' cannot hold {', '.join(lost)}")
     if broken is not None:
@@ -108,26 +110,6 @@ def restored_frames(
 
     frames = restored() if stage is None else stage.change(restored())
     return islice(frames, finished - first, None)
-
-
-def encoded(frames: Iterator[Frame], encoding: Encoding) -> Iterator[tuple[int, list[Coded]]]:
-    """Encode frames in pieces; yield the number of each piece's frames, and its packets."""
-    while True:
-        encoder, durations = Encoder(encoding), dict[int, int]()
-        packets: list[Packet[VideoStream]] = []
-        for frame in islice(frames, PIECE):
-            durations[frame.pts] = frame.duration
-            packets += encoder.encode(frame.restored, frame.pts)
-        if not durations:
-            return
-        packets += encoder.flush()
-        yield len(durations), [coded(packet, durations) for packet in packets]
-
-
-def coded(packet: Packet[VideoStream], durations: dict[int, int]) -> Coded:
-    """Return an encoder's packet with its frame's time and duration."""
-    pts = cast("int", packet.pts)
-    return Coded(pts, durations[pts], packet.is_keyframe, bytes(packet))
 
 
 def job_line(source: Path, comment: str | None, job: str, stage: Stage | None, encoding: Encoding) -> str:

@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
-
-import numpy as np
 
 from vqcnir_arch.restoration.video.colours import Colours, from_rgb
 from vqcnir_arch.restoration.video.containers import Container
+from vqcnir_arch.restoration.video.frames import Frame
+from vqcnir_arch.restoration.video.pieces import PIECE, Coded
 
 if TYPE_CHECKING:
     from av import Packet, VideoCodecContext, VideoStream
@@ -26,12 +27,13 @@ OPTIONS = {
     "libvpx-vp9": {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
     "libsvtav1": {"crf": "20", "preset": "8"},
     "mpeg4": {"flags": "+qscale", "global_quality": "236"},  # 118 times a quantiser of 2
+    "wmv2": {"flags": "+qscale", "global_quality": "236"},
     "ffv1": {},
 }
 """Options by encoder: quality that a further compression hardly shows against, at a speed beside a network's."""
-SAMPLINGS = {"libsvtav1": ("420",), "mpeg4": ("420",)}
+SAMPLINGS = {"libsvtav1": ("420",), "mpeg4": ("420",), "wmv2": ("420",)}
 """Samplings that an encoder takes, where it does not take all."""
-FREE_SIZES = ("libvpx-vp9", "libsvtav1", "mpeg4", "ffv1")
+FREE_SIZES = ("libvpx-vp9", "libsvtav1", "mpeg4", "wmv2", "ffv1")
 """Encoders that take odd sizes with halved colours, too."""
 
 
@@ -91,9 +93,15 @@ class Encoding:
         if self.tag is not None:
             context.codec_tag = self.tag
 
-    def encoder(self) -> Encoder:
-        """Start an encoder for a piece."""
-        return Encoder(self)
+    def open(self) -> VideoCodecContext:
+        """Return an encoder for a piece."""
+        import av
+
+        be_quiet()
+        context = cast("VideoCodecContext", av.CodecContext.create(self.codec, "w"))
+        self.apply(context)
+        context.open()
+        return context
 
     def add_to(self, writer: OutputContainer) -> VideoStream:
         """Return a new stream of a file for packets of these encoders."""
@@ -103,34 +111,30 @@ class Encoding:
         return stream
 
 
-class Encoder:
-    """Frames to packets."""
+def encoded(frames: Iterator[Frame], encoding: Encoding) -> Iterator[tuple[int, list[Coded]]]:
+    """Encode frames in pieces; yield the number of each piece's frames, and its packets."""
+    while True:
+        encoder, durations = encoding.open(), dict[int, int]()
+        packets: list[Packet[VideoStream]] = []
+        for frame in islice(frames, PIECE):
+            durations[frame.pts] = frame.duration
+            picture = from_rgb(frame.restored, encoding.colours, encoding.pix_fmt)
+            picture.pts, picture.time_base = frame.pts, encoder.time_base
+            packets += encoder.encode(picture)
+        if not durations:
+            return
+        packets += encoder.encode(None)
+        yield len(durations), [coded(packet, durations) for packet in packets]
 
-    def __init__(self, encoding: Encoding) -> None:
-        import av
 
-        be_quiet()
-        self.encoding = encoding
-        self.context = cast("VideoCodecContext", av.CodecContext.create(encoding.codec, "w"))
-        encoding.apply(self.context)
-
-    def encode(self, rgb: np.ndarray, pts: int) -> Iterator[Packet[VideoStream]]:
-        """Encode a frame, [H, W, 3] in [0, 1]; yield the packets that are ready."""
-        frame = from_rgb(rgb, self.encoding.colours, self.encoding.pix_fmt)
-        frame.pts, frame.time_base = pts, self.context.time_base
-        yield from self.context.encode(frame)
-
-    def flush(self) -> Iterator[Packet[VideoStream]]:
-        """Yield what is left."""
-        yield from self.context.encode(None)
+def coded(packet: Packet[VideoStream], durations: dict[int, int]) -> Coded:
+    """Return an encoder's packet with its frame's time and duration."""
+    pts = cast("int", packet.pts)
+    return Coded(pts, durations[pts], packet.is_keyframe, bytes(packet))
 
 
 def sampling_for(codec: str, wanted: str, width: int, height: int) -> str:
-    """Return the sampling of the colours: the source's, unless the encoder or an odd size asks for another.
-
-    Raises:
-        UserError: the encoder takes none for this size.
-    """
+    """Return the sampling of the colours: the source's, unless the encoder or an odd size asks for another."""
     halves_width, halves_height = wanted != "444", wanted == "420"
     odd = (halves_width and width % 2) or (halves_height and height % 2)
     sampling = "444" if odd and codec not in FREE_SIZES else wanted
