@@ -2,7 +2,7 @@
 
     python scripts/restore_kill_test.py --kills 300 --out restore_kill_out
 
-SIGKILL, SIGTERM and SIGINT take turns; each second kill waits for a moment in which a file is being written. After
+Photographs and a film with sound. SIGKILL, SIGTERM and SIGINT take turns; each second kill waits for a moment in which a file is being written. After
 every kill each result must be that of the undisturbed run byte for byte, or not be there; at the end all are there, and
 nothing else.
 """
@@ -38,7 +38,8 @@ def main() -> None:
         (given.out / name).mkdir(parents=True)
         torch.manual_seed(given.seed)
         torch.save({"params": VQCNIR(**TINY_OPTIONS["VQCNIR"]).state_dict()}, given.out / name / "net.pth")
-        counts = kill_restore(given.out / name, given.out / name / "net.pth", given.kills // 2, 10, given.seed, *more)
+        place = given.out / name
+        counts = kill_restore(place, place / "net.pth", given.kills // 2, 10, given.seed, *more, frames=60)
         table = ", ".join(f"{count} x {how}" for how, count in sorted(counts.items()))
         print(f"{name}: same byte for byte after {sum(counts.values())} runs ({table})", flush=True)
     print(f"{time.monotonic() - began:.0f} s")

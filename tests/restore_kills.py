@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import skimage.data
+from videos import make_video
 
 from vqcnir_arch.cli import dispatch, exit_with_one_line
 
@@ -32,8 +33,12 @@ def make_photos(folder: Path, count: int) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Return what the files below a folder hold, without those that are being written."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    files = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        place.as_posix(): path.read_bytes()
+        for place, path in files.items()
+        if not any(part.startswith(".") for part in place.parts)
+    }
 
 
 def unfinished(folder: Path) -> list[Path]:
@@ -75,7 +80,9 @@ def kill_once(arguments: list[str], out: Path, number: int, wait: float | None) 
     return f"{signal.Signals(number).name}{' left an unfinished file' if unfinished(out) else ''}"
 
 
-def kill_restore(folder: Path, weights: Path, kills: int, photos: int = 10, seed: int = 0, *more: str) -> Counter[str]:
+def kill_restore(
+    folder: Path, weights: Path, kills: int, photos: int = 10, seed: int = 0, *more: str, frames: int = 0
+) -> Counter[str]:
     """Kill the command many times; return how often it ended in which way.
 
     Args:
@@ -85,19 +92,22 @@ def kill_restore(folder: Path, weights: Path, kills: int, photos: int = 10, seed
         photos: number of photographs.
         seed: of the moments.
         more: arguments of the command.
+        frames: of a film with sound beside the photographs; 0: none.
 
     Raises:
         AssertionError: a result was half written or differs from the undisturbed run's, or something is left behind.
     """
     dice, counts = random.Random(seed), Counter()
     make_photos(folder / "photos", photos)
+    if frames:
+        make_video(folder / "photos" / "film.mkv", frames, sounds=("aac",), size=(24, 32))
     (folder / "scratch").mkdir()
     line = ["restore", str(folder / "photos"), "-w", str(weights), "--device", "cpu", "--quiet", *more]
     line += ["--scratch", str(folder / "scratch"), "-o"]
     began = time.monotonic()
     dispatch([*line, str(folder / "undisturbed")])
     duration, expected = time.monotonic() - began, contents(folder / "undisturbed")
-    assert len(expected) == photos
+    assert len(expected) == photos + bool(frames)
     out = folder / "killed"
     line += [str(out), "--skip-existing"]
     for i in range(kills):
@@ -106,9 +116,9 @@ def kill_restore(folder: Path, weights: Path, kills: int, photos: int = 10, seed
         found = contents(out)
         assert found == {name: expected[name] for name in found}
         assert not list((folder / "scratch").iterdir())
-        if len(found) == photos:
+        if len(found) == len(expected):
             shutil.rmtree(out)
     dispatch(line)
     assert contents(out) == expected
-    assert not unfinished(out)
+    assert not list(out.rglob(".*"))
     return counts

@@ -48,9 +48,7 @@ def join(
 
     source, lost = reader.file, []
     with av.open(file, "w", format=container.format, options=container_options(container, source)) as writer:
-        writer.metadata.update({k: v for k, v in source.metadata.items() if k.lower() not in WRITTEN_ANEW})
-        if comment is not None:
-            writer.metadata[COMMENT] = comment
+        writer.metadata.update(entries_with(comment, source.metadata))
         streams: dict[int, Stream] = {}
         for stream in source.streams:
             if stream is reader.picture:
@@ -74,6 +72,15 @@ def join(
         ):
             writer.mux(packet)
     return lost
+
+
+def entries_with(comment: str | None, entries: dict[str, str]) -> dict[str, str]:
+    """Return a source's title, date and other entries for its result, whose line stands before a comment."""
+    kept = {key: value for key, value in entries.items() if key.lower() not in WRITTEN_ANEW}
+    if comment is not None:
+        own = [kept.pop(key) for key in list(kept) if key.lower() == COMMENT]
+        kept[COMMENT] = "\n".join((comment, *own))
+    return kept
 
 
 def container_options(container: Container, source: InputContainer) -> dict[str, str]:
