@@ -2,9 +2,9 @@
 
     python scripts/restore_kill_test.py --kills 300 --out restore_kill_out
 
-Photographs and a film with sound. SIGKILL, SIGTERM and SIGINT take turns; each second kill waits for a moment in which a file is being written. After
-every kill each result must be that of the undisturbed run byte for byte, or not be there; at the end all are there, and
-nothing else.
+Photographs and a film with sound. SIGKILL, SIGTERM and SIGINT take turns; each second kill waits for a moment in which
+a file is being written. After every kill each result must be that of the undisturbed run byte for byte, or not be
+there; at the end all are there, and nothing else.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from videos import beside, make_video, picture, shown  # noqa: E402
 from vqcnir_arch.errors import UserError  # noqa: E402
 from vqcnir_arch.restoration.video import restore_video, result_ending, video_comment  # noqa: E402
 from vqcnir_arch.restoration.video.colours import from_rgb, to_rgb  # noqa: E402
-from vqcnir_arch.restoration.video.look import upright  # noqa: E402
 from vqcnir_arch.restoration.video.planning import light_of  # noqa: E402
 
 ENTRIES = {"title": "A night", "artist": "me"}
@@ -130,7 +129,7 @@ def test_colours_are_kept(tmp_path, pix_fmt, codec, tags):
     before, after = shown(tmp_path / "a.mp4")[1][0], shown(tmp_path / "b.mp4")[1][0]
     assert (after.colorspace, after.color_range, after.color_primaries, after.color_trc) == tags
     assert after.format.name.replace("j", "") == pix_fmt
-    assert abs(to_rgb(after) - to_rgb(before)).max() < 5 / 255
+    assert abs(to_rgb(after) - to_rgb(before)).mean() < 2 / 255
     assert abs(to_rgb(before) * 255 - picture(0)).mean() < 4
 
 
@@ -194,7 +193,7 @@ def test_interlaced(tmp_path):
 
 def test_not_a_video(tmp_path):
     make_video(tmp_path / "film.mp4", 1)
-    with pytest.raises(UserError, match="3072 pixels|64 x 48 pixels, more than --max-megapixels 0.001"):
+    with pytest.raises(UserError, match=r"64 x 48 pixels, more than --max-megapixels 0\.001"):
         restore_video(tmp_path / "film.mp4", tmp_path / "b.mp4", same, max_megapixels=0.001)
     with av.open(str(tmp_path / "sound.mp4"), "w") as writer:
         track = writer.add_stream("aac", rate=48000)
@@ -205,6 +204,6 @@ def test_not_a_video(tmp_path):
     with pytest.raises(UserError, match="has no picture"):
         restore_video(tmp_path / "sound.mp4", tmp_path / "b.mp4", same)
     (tmp_path / "page.mp4").write_text("<html>")
-    with pytest.raises(UserError, match="'.*page.mp4' cannot be read: Invalid data"):
+    with pytest.raises(UserError, match=r"'.*page\.mp4' cannot be read: Invalid data"):
         restore_video(tmp_path / "page.mp4", tmp_path / "b.mp4", same)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "page.mp4", "sound.mp4"]

@@ -122,6 +122,8 @@ class VideoReader:
     @property
     def length(self) -> float:
         """Seconds that the file says it has; 0: it does not say."""
+        if self.file.format.name == "avi":  # FFmpeg reckons by what is there
+            return float(self.picture.frames / self.rate)
         return (self.file.duration or 0) / 1e6
 
     @property
@@ -143,9 +145,7 @@ class VideoReader:
                 try:
                     frames = self.picture.decode(packet)
                 except av.FFmpegError as error:
-                    fault = (
-                        fault or f"is damaged at {end_of(packet) - start:.2f} s ({error.strerror}), frames are missing"
-                    )
+                    fault = fault or f"is damaged at {end_of(packet) - start:.2f} s ({error.strerror})"
                     continue
                 for frame in self.deinterlaced(packet, frames):
                     step = max(frame.duration or round(1 / (self.rate * self.clock)), 1)
@@ -154,6 +154,8 @@ class VideoReader:
                     pts = frame.pts - early if frame.pts is not None else last + step if last is not None else 0
                     last = pts if last is None or pts > last else last + 1
                     seen += 1
+                    if frame.is_corrupt:
+                        fault = fault or f"is damaged at {float(last * self.clock) - start:.2f} s"
                     yield last, frame
         except av.FFmpegError as error:
             fault = f"breaks off after frame {seen} ({error.strerror})"
