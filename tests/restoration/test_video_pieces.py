@@ -180,8 +180,8 @@ def test_command_counts_and_names(weights, tmp_path, capsys):
     assert "breaks off after frame" in said.err and "1 restored" in said.out and "1 failed" in said.out
     names = sorted(path.name for path in films.iterdir())
     assert names == ["cam.mts", "cam_restored.mkv", "cut.mkv", "cut_restored.mkv"]
-    command(weights, films)
-    assert "2 results skipped" in capsys.readouterr().out
+    command(weights, films, "--skip-existing")
+    assert "2 results skipped, 2 skipped, 0 failed" in capsys.readouterr().out
 
 
 def test_memory_that_is_too_little(weights, tmp_path, capsys):
