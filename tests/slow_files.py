@@ -20,7 +20,7 @@ NAMES = """
     test_published_options_train test_report test_report_browser test_report_errors test_restore test_restore_faces
     test_restore_kill test_restore_results test_resume test_resumed_options test_rows_of_the_papers test_run_folder
     test_safety test_serve test_serve_browser test_serve_work test_sinca_attention test_small test_small_figures
-    test_speed test_storage test_strips test_study test_synth test_watchdog test_wheel
+    test_speed test_storage test_strips test_study test_synth test_video test_video_pieces test_watchdog test_wheel
 """
 SLOW_FILES = frozenset(NAMES.split())
 

@@ -94,10 +94,8 @@ class VideoReader:
 
     def first_picture(self) -> VideoStream:
         """Return the first stream of pictures that is no cover."""
-        from av.stream import Disposition
-
         for stream in self.file.streams.video:
-            if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
+            if not is_cover(stream) and stream.codec_context is not None:
                 return stream
         raise UserError(f"video '{self.path}' has no picture that can be decoded")
 
@@ -147,7 +145,7 @@ class VideoReader:
                 except av.FFmpegError as error:
                     fault = fault or f"is damaged at {end_of(packet) - start:.2f} s ({error.strerror})"
                     continue
-                for frame in self.deinterlaced(packet, frames):
+                for frame in self.deinterlaced(frames, is_last=packet.dts is None):
                     step = max(frame.duration or round(1 / (self.rate * self.clock)), 1)
                     if early is None:
                         early = self.delay(frame)
@@ -163,7 +161,7 @@ class VideoReader:
             fault = f"breaks off after frame {seen}, at {end:.2f} of {self.length:.2f} s"
         self.broken = fault or None
 
-    def deinterlaced(self, packet: Packet[VideoStream], frames: list[VideoFrame]) -> Iterator[VideoFrame]:
+    def deinterlaced(self, frames: list[VideoFrame], is_last: bool) -> Iterator[VideoFrame]:
         """Yield frames of which each pair of fields is made one; the filter is one frame behind until the file ends."""
         if self.filter is None and frames and frames[0].interlaced_frame:
             self.filter = deinterlacer(self.picture)
@@ -173,7 +171,7 @@ class VideoReader:
         for frame in frames:
             self.filter.vpush(frame)
             yield from pulled(self.filter, self.clock)
-        if packet.dts is None:  # what FFmpeg ends a stream with
+        if is_last:
             self.filter.vpush(None)
             yield from pulled(self.filter, self.clock)
 
@@ -182,6 +180,13 @@ class VideoReader:
         if self.file.format.name != "avi" or first.pts is None or not self.picture.codec_context.has_b_frames:
             return 0
         return first.pts - (self.picture.start_time or 0)
+
+
+def is_cover(stream: Stream) -> bool:
+    """Whether a stream is a single picture that stands for the file."""
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def end_of(packet: Packet[Stream]) -> float:
@@ -208,6 +213,6 @@ def pulled(graph: Graph, clock: Fraction) -> Iterator[VideoFrame]:
             frame = graph.vpull()
         except (BlockingIOError, EOFError):
             return
-        unit = frame.time_base / clock
+        unit = (frame.time_base or clock) / clock
         frame.pts, frame.duration = round((frame.pts or 0) * unit), round((frame.duration or 0) * unit)
         yield frame

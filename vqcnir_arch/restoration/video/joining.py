@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from vqcnir_arch.restoration.video.containers import COMMENT, Container
 from vqcnir_arch.restoration.video.encoding import Encoding
-from vqcnir_arch.restoration.video.frames import VideoReader
+from vqcnir_arch.restoration.video.frames import VideoReader, is_cover
 from vqcnir_arch.restoration.video.pieces import Coded
 
 if TYPE_CHECKING:
@@ -149,6 +149,8 @@ def copied_packets(source: InputContainer, streams: dict[int, Stream]) -> Iterat
         for packet in source.demux(*wanted):
             index = packet.stream.index
             begin = packet.dts if packet.dts is not None else packet.pts
+            if begin is None and packet.size and is_cover(packet.stream):
+                begin = 0
             if begin is None:
                 continue
             last[index] = packet.dts = max(begin, last.get(index, begin - 1) + 1)
