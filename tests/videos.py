@@ -34,7 +34,7 @@ def make_video(
     late: int = 0,
     metadata: dict[str, str] | None = None,
     chapters: bool = False,
-    subtitles: bool = False,
+    subtitles: str | None = None,
     container: str | None = None,
     options: dict[str, str] | None = None,
     muxer: dict[str, str] | None = None,
@@ -53,7 +53,8 @@ def make_video(
         rotation, flip: of the display matrix.
         late: samples after which the sounds begin.
         metadata: of the file.
-        chapters, subtitles: whether there is one.
+        chapters: whether there is one.
+        subtitles: their codec; there is one.
         muxer: its options.
     """
     clock = clock or Fraction(1, rate)
@@ -70,7 +71,7 @@ def make_video(
         for track, language in zip(tracks, ("eng", "deu", "fra"), strict=False):
             track.layout, track.bit_rate = "mono", 64000
             track.metadata["language"] = language
-        texts = writer.add_mux_stream("subrip", time_base=Fraction(1, 1000)) if subtitles else None
+        texts = writer.add_mux_stream(subtitles, time_base=Fraction(1, 1000)) if subtitles else None
         if chapters:
             chapter = {"id": 1, "start": 0, "end": 400, "time_base": Fraction(1, 1000), "metadata": {"title": "one"}}
             writer.set_chapters([chapter])
@@ -84,7 +85,7 @@ def make_video(
             writer.mux(stream.encode(frame))
         writer.mux(stream.encode())
         if texts is not None:
-            packet = av.Packet(b"night")
+            packet = av.Packet(b"\0\5night" if subtitles == "mov_text" else b"night")
             packet.pts = packet.dts = 100
             packet.duration, packet.time_base, packet.stream = 200, Fraction(1, 1000), texts
             writer.mux(packet)
@@ -110,10 +111,10 @@ def shown(path: Path) -> tuple[list[Fraction], list[av.VideoFrame]]:
 
 
 def beside(path: Path) -> dict[int, list[tuple[Fraction, bytes]]]:
-    """Return what a file holds beside its pictures, packets with their times by stream."""
+    """Return what a file holds beside its pictures, packets with their times by stream, but for MP4's empty texts."""
     packets: dict[int, list[tuple[Fraction, bytes]]] = {}
     with av.open(str(path)) as reader:
         for packet in reader.demux():
-            if packet.stream is not reader.streams.video[0] and packet.pts is not None:
+            if packet.stream is not reader.streams.video[0] and packet.pts is not None and bytes(packet) != b"\0\0":
                 packets.setdefault(packet.stream.index, []).append((packet.pts * packet.time_base, bytes(packet)))
     return packets

@@ -1,12 +1,15 @@
 """Videos: what their containers hold beside pictures, times, orientation and colours are kept."""
 
+import io
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip("av", reason="the extra [video] is not installed")
 
+from av.stream import Disposition  # noqa: E402
 from videos import beside, make_video, picture, shown  # noqa: E402
 
 from vqcnir_arch.errors import UserError  # noqa: E402
@@ -14,11 +17,11 @@ from vqcnir_arch.restoration.video import restore_video, result_ending, video_co
 from vqcnir_arch.restoration.video.colours import from_rgb, to_rgb  # noqa: E402
 from vqcnir_arch.restoration.video.planning import light_of  # noqa: E402
 
-ENTRIES = {"title": "A night", "artist": "me"}
+ENTRIES = {"metadata": {"title": "A night", "artist": "me"}}
 FORMS = {
-    "mkv": {"name": "a.mkv", "sounds": ("aac", "libmp3lame"), "subtitles": True, "chapters": True, "metadata": ENTRIES},
-    "mp4": {"name": "a.MP4", "sounds": ("aac", "flac"), "chapters": True, "metadata": ENTRIES},
-    "mov": {"name": "a.mov", "sounds": ("pcm_s16le", "pcm_s24le"), "chapters": True, "metadata": ENTRIES},
+    "mkv": {"name": "a.mkv", "sounds": ("aac", "libmp3lame"), "subtitles": "subrip", "chapters": True, **ENTRIES},
+    "mp4": {"name": "a.MP4", "sounds": ("aac", "flac"), "subtitles": "mov_text", "chapters": True, **ENTRIES},
+    "mov": {"name": "a.mov", "sounds": ("pcm_s16le", "pcm_s24le"), "chapters": True, **ENTRIES},
     "m4v": {"name": "a.m4v", "sounds": ("aac",), "container": "mp4"},
     "webm": {"name": "a.webm", "sounds": ("libopus",), "codec": "libvpx-vp9", "size": (47, 63)},
     "late sound": {"name": "late.mkv", "sounds": ("aac",), "late": 24000},
@@ -65,6 +68,36 @@ def test_all_else_is_kept(tmp_path, form):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, result.name])
 
 
+def test_covers_attachments_and_further_pictures(tmp_path):
+    cover = io.BytesIO()
+    Image.fromarray(picture(3)).save(cover, "JPEG")
+    for name, ending in (("a: %d", ".mp4"), ("#b", ".mkv")):
+        path = tmp_path / f"{name}{ending}"
+        with av.open(f"file:{path}", "w") as writer:
+            pictures = [writer.add_stream("libx264", rate=12, width=64, height=48) for _ in range(2)]
+            if ending == ".mkv":
+                writer.add_attachment("font.ttf", "application/x-truetype-font", b"font" * 20)
+            else:
+                front = writer.add_mux_stream("mjpeg", width=64, height=48)
+                front.disposition = Disposition.attached_pic
+                front.time_base = Fraction(1, 90000)
+                writer.start_encoding()
+                packet = av.Packet(cover.getvalue())
+                packet.pts = packet.dts = 0
+                packet.stream, packet.time_base, packet.is_keyframe = front, front.time_base, True
+                writer.mux(packet)
+            for i in range(3):
+                for stream in pictures:
+                    writer.mux(stream.encode(av.VideoFrame.from_ndarray(picture(i))))
+            for stream in pictures:
+                writer.mux(stream.encode())
+        restore_video(path, tmp_path / f"result{ending}", same, announce=pytest.fail)
+        with av.open(f"file:{path}") as old, av.open(str(tmp_path / f"result{ending}")) as new:
+            kinds = [[(s.type, s.disposition, s.metadata.get("filename")) for s in file.streams] for file in (old, new)]
+            assert kinds[0] == kinds[1] and len(kinds[0]) == 3
+        assert list(beside(tmp_path / f"result{ending}")) == [1]
+
+
 def test_own_comment_and_date_and_phone_entries(tmp_path):
     entries = {
         "comment": "at the lake",
@@ -79,7 +112,7 @@ def test_own_comment_and_date_and_phone_entries(tmp_path):
 
 
 def test_what_a_container_cannot_hold_is_named(tmp_path):
-    make_video(tmp_path / "a.mp4", container="matroska", sounds=("aac",), subtitles=True, metadata={"MOOD": "blue"})
+    make_video(tmp_path / "a.mp4", container="matroska", sounds=("aac",), subtitles="subrip", metadata={"MOOD": "blue"})
     said = []
     restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", same, announce=said.append)
     assert said == [f"{tmp_path / 'a.mp4'}: 'b.mp4' cannot hold subtitle stream 2 (srt), entry 'MOOD'"]

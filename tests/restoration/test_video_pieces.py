@@ -91,7 +91,9 @@ def test_goes_on_where_it_stopped(tmp_path):
         restore_video(source, target, first, job="one")
     assert not target.exists()
     second, done = stops_after(36)
-    assert restore_video(source, target, second, job="one") == 60
+    said = []
+    assert restore_video(source, target, second, job="one", announce=said.append) == 60
+    assert said == [f"{source}: 24 frames were finished before"]
     assert len(done) == 36  # 24 are in the first piece
     assert target.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
     assert not list(tmp_path.glob(".*"))
@@ -107,7 +109,10 @@ def test_another_job_begins_anew(tmp_path, other):
         make_video(tmp_path / "a.mkv", 30, size=(32, 16))
     second, done = stops_after(30)
     stage = Stage(lambda frames: frames, 0, "none") if other == "stage" else None
-    restore_video(source, tmp_path / "out.mkv", second, job="other" if other == "job" else "", stage=stage)
+    said = []
+    job = "other" if other == "job" else ""
+    restore_video(source, tmp_path / "out.mkv", second, job=job, stage=stage, announce=said.append)
+    assert said == [f"{source}: what was finished with another input or setting is removed"]
     assert len(done) == 30
     assert shown(tmp_path / "out.mkv")[1][0].width == (16 if other == "source" else 32)
 
@@ -180,7 +185,9 @@ def test_command_counts_and_names(weights, tmp_path, capsys):
     assert "breaks off after frame" in said.err and "1 restored" in said.out and "1 failed" in said.out
     names = sorted(path.name for path in films.iterdir())
     assert names == ["cam.mts", "cam_restored.mkv", "cut.mkv", "cut_restored.mkv"]
+    (films / ".cut_restored.mkv.pieces").mkdir()  # killed in the moment before it was removed
     command(weights, films, "--skip-existing")
+    assert not list(films.glob(".*"))
     assert "2 results skipped, 2 skipped, 0 failed" in capsys.readouterr().out
 
 

@@ -65,6 +65,8 @@ def restore_part(run: RestorationRun, tasks: Sequence[Task], found: Found, label
     """Restore some of the tasks, say what was done and left, and return how many files and inputs failed."""
     from tqdm import tqdm
 
+    from vqcnir_arch.restoration.video import remove_pieces
+
     known = run.settings
     for note in found.notes():
         print(f"vqcnir: note: {note}", file=sys.stderr)
@@ -74,6 +76,8 @@ def restore_part(run: RestorationRun, tasks: Sequence[Task], found: Found, label
         for output in task.outputs(known.compare):
             remove_if_possible(temporary_of(output))
     waiting = [task for task in tasks if not (known.skip_existing and os.path.exists(task.target))]
+    for task in set(tasks).difference(waiting):
+        remove_pieces(task.target)
     with tqdm(total=len(waiting), unit="file", disable=known.quiet) as run.bar:
         run.restore_all(waiting)
     done, failed = len(waiting) - len(run.failed), len(run.failed) + len(found.problems)

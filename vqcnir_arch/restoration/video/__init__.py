@@ -2,6 +2,7 @@
 
 from vqcnir_arch.restoration.video.containers import VIDEO_ENDINGS, is_video, result_ending, video_comment
 from vqcnir_arch.restoration.video.frames import Frame, Stage
+from vqcnir_arch.restoration.video.pieces import remove_pieces
 from vqcnir_arch.restoration.video.restore import restore_video
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Frame",
     "Stage",
     "is_video",
+    "remove_pieces",
     "restore_video",
     "result_ending",
     "video_comment",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vqcnir_arch.errors import UserError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
 
 COMMENT = "comment"
 """Entry of a container's metadata for a result's line."""
@@ -79,6 +82,18 @@ def container_of(target: Path) -> Container:
     return found
 
 
+def open_video(path: Path) -> InputContainer:
+    """Open a video; whatever stands in it or in its name, other files and addresses are not opened.
+
+    Raises:
+        av.FFmpegError: it cannot be opened.
+    """
+    import av
+
+    # of a relative path, FFmpeg takes what stands before a colon as a protocol
+    return av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+
+
 def video_comment(path: Path) -> str:
     """Return the comment in a video's metadata; empty where there is none, the file is broken or PyAV is missing."""
     try:
@@ -86,7 +101,7 @@ def video_comment(path: Path) -> str:
     except ImportError:  # `restore_video` says so
         return ""
     try:
-        with av.open(str(path), metadata_errors="replace") as reader:
+        with open_video(path) as reader:
             return {name.lower(): text for name, text in reader.metadata.items()}.get(COMMENT, "")
     except (av.FFmpegError, OSError, ValueError):  # a broken file is refused when it is restored
         return ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.restoration.video.containers import open_video
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -79,7 +80,7 @@ class VideoReader:
         self.broken: str | None = None
         self.filter: Graph | None = None
         try:
-            self.file = av.open(str(path), metadata_errors="replace")
+            self.file = open_video(path)
         except (av.FFmpegError, OSError) as error:
             raise UserError(f"video '{path}' cannot be read: {error.strerror}") from error
         try:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from vqcnir_arch.restoration.video.containers import COMMENT, Container
+from vqcnir_arch.restoration.video.containers import COMMENT, Container, open_video
 from vqcnir_arch.restoration.video.encoding import Encoding
 from vqcnir_arch.restoration.video.frames import VideoReader, is_cover
 from vqcnir_arch.restoration.video.pieces import Coded
@@ -168,9 +168,7 @@ def begin_of(packet: Packet[Stream]) -> Fraction:
 
 def missing_entries(source: VideoReader, target: Path) -> list[str]:
     """Return what of a source's title, date and other entries, and of its chapters, its written result lacks."""
-    import av
-
-    with av.open(str(target), metadata_errors="replace") as result:
+    with open_video(target) as result:
         there = {key.lower() for key in result.metadata}
         lost = [
             f"entry '{key}'" for key in source.file.metadata

@@ -36,13 +36,18 @@ class Pieces:
     Args:
         target: the result.
         job: what is done to which file, and how; pieces of another job are removed.
+
+    Attributes:
+        replaced: whether there were pieces of another job.
     """
 
     def __init__(self, target: Path, job: str) -> None:
-        self.folder = target.with_name(FOLDER.format(target.name))
+        self.folder = folder_of(target)
+        self.replaced = False
         name = hashlib.sha256(job.encode()).hexdigest()
         label = self.folder / "job"
         if not (label.is_file() and label.read_text("utf-8", "replace") == name):
+            self.replaced = self.frames > 0
             self.remove()
             make_folder(self.folder)
             write_file(label, name.encode())
@@ -85,3 +90,13 @@ class Pieces:
     def remove(self) -> None:
         """Remove all of them."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def folder_of(target: Path) -> Path:
+    """Return where the pieces of a result stand."""
+    return target.with_name(FOLDER.format(target.name))
+
+
+def remove_pieces(target: Path) -> None:
+    """Remove the pieces of a result that is whole; its process was killed before it could."""
+    shutil.rmtree(folder_of(target), ignore_errors=True)

@@ -68,6 +68,10 @@ def restore_video(
     try:
         look, encoding = plan(source, container, scale, max_megapixels, announce)
         pieces = Pieces(target, job_line(source, comment, job, stage, encoding))
+        if pieces.replaced:
+            announce(f"{source}: what was finished with another input or setting is removed")
+        if pieces.frames:
+            announce(f"{source}: {pieces.frames} frames were finished before")
         with VideoReader(source, max_megapixels) as reader:
             restored = restored_frames(reader, look, restore, pieces.frames, stage)
             shown = tqdm(
