@@ -65,6 +65,16 @@ def test_damaged_in_the_middle(tmp_path):
     assert shown(tmp_path / "b.mkv")[0][-1] == Fraction(3250, 1000)
 
 
+def test_joined_recordings(tmp_path):
+    first = make_video(tmp_path / "a.ts", 40, "mpeg2video", rate=25)
+    first.write_bytes(
+        first.read_bytes() + make_video(tmp_path / "b.ts", 5, "mpeg2video", rate=25, size=(32, 48)).read_bytes()
+    )
+    with pytest.raises(UserError, match=r"has times that go back at 1\.\d\d s; what there was"):
+        restore_video(first, tmp_path / "c.mkv", same)
+    assert {(frame.height, frame.width) for frame in shown(tmp_path / "c.mkv")[1]} == {(48, 64)}
+
+
 class Stopped(Exception):
     pass
 

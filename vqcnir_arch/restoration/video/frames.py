@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STATES_LENGTH = ("matroska", "mov", "avi", "flv", "asf")
 """Demuxers that read a film's length in its header; others reckon it from what is there."""
 MISSING = 0.5
-"""Seconds that may be missing at the end of what the header promises: sound and picture rarely end together."""
+"""Seconds, or two frames if they last longer, that may be missing of what the header promises."""
 
 
 class Frame(NamedTuple):
@@ -151,6 +151,8 @@ class VideoReader:
                     if early is None:
                         early = self.delay(frame)
                     pts = frame.pts - early if frame.pts is not None else last + step if last is not None else 0
+                    if last is not None and (last - pts) * self.clock > 1:
+                        fault = fault or f"has times that go back at {float(last * self.clock) - start:.2f} s"
                     last = pts if last is None or pts > last else last + 1
                     seen += 1
                     if frame.is_corrupt:
@@ -158,7 +160,7 @@ class VideoReader:
                     yield last, frame
         except av.FFmpegError as error:
             fault = f"breaks off after frame {seen} ({error.strerror})"
-        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > MISSING:
+        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > max(MISSING, 2 / self.rate):
             fault = f"breaks off after frame {seen}, at {end:.2f} of {self.length:.2f} s"
         self.broken = fault or None
 
