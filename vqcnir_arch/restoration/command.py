@@ -139,7 +139,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--strength", type=share, default=1, help="0 gives the input, 1 the result, a blend between (default: 1)"
     )
     parser.add_argument("--skip-existing", action="store_true", help="leave results that are there")
-    parser.add_argument("--compare", action="store_true", help="also write NAME_compare.png, before beside after")
+    parser.add_argument(
+        "--compare", action="store_true", help="also write NAME_compare, before beside after, a PNG or a video"
+    )
     parser.add_argument("--max-megapixels", type=float, default=100, help="refuse larger photographs (default: 100)")
     add_shard(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -226,7 +226,6 @@ class RestorationRun:
             return image.permute(1, 2, 0).numpy()
 
         given = self.settings
-        comparison = task.target.with_name(f"{task.target.stem}_compare{task.target.suffix}")
         restore_video(
             task.source,
             task.target,
@@ -235,7 +234,7 @@ class RestorationRun:
             scale=self.net.scale,
             job=f"{given.precision} {given.padding} {given.fidelity} {given.tile}",
             max_megapixels=given.max_megapixels,
-            comparison=comparison if given.compare else None,
+            comparison=task.comparison if given.compare else None,
             announce=lambda line: tqdm.write(line, file=sys.stderr),
             quiet=self.bar.disable,
         )

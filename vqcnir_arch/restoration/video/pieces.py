@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from vqcnir_arch.atomic_files import atomic_write, make_folder, remove_leftovers, write_file
+from vqcnir_arch.atomic_files import atomic_write, make_folder, remove_leftovers, temporary_of, write_file
 
 PIECE = 24
 """Frames of a piece: about a second, as far as players want from one key frame to the next."""
-FOLDER = ".{}.pieces"
 HEADER = struct.Struct("<qq?I")  # time, duration, whether it is a key frame, bytes
 
 
@@ -94,7 +93,7 @@ class Pieces:
 
 def folder_of(target: Path) -> Path:
     """Return where the pieces of a result stand."""
-    return target.with_name(FOLDER.format(target.name))
+    return temporary_of(target, "pieces")
 
 
 def remove_pieces(target: Path) -> None:
