@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import TINY_OPTIONS
 
-from vqcnir_arch.models import VQRestorationModel
 from vqcnir_arch.study.rows import resized, rows_of
 
 SHALLOW = {"depth": 1, "num_heads": 4}
@@ -107,6 +106,8 @@ def make_model(make_tiny, tmp_path):
                 **(train or losses_for(kind)),
             },
         }
+        from vqcnir_arch.models import VQRestorationModel
+
         model = VQRestorationModel(options)
         model.feed_data({"lq": torch.rand(2, 3, 16, 24), "gt": torch.rand(2, 3, 16, 24)})
         return model

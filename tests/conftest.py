@@ -1,4 +1,7 @@
-"""What several tests share: tiny networks, the goldens, and BasicSR's log."""
+"""What several tests share: tiny networks, the goldens, and BasicSR's log.
+
+What takes long to import is imported by the fixture that needs it: every process of pytest imports this module.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,10 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-import torchvision
 from golden_fill import golden_state_dict
 
 from vqcnir_arch.archs import VQCNIR, VQGANPrior, find_quantizers
 from vqcnir_arch.archs.loading import own_networks
-from vqcnir_arch.data import night_blur_pair, write_lolblur
 
 pytest_plugins = [
     "ablation_variants",
@@ -222,6 +223,8 @@ def scene(name, width, height):
 
 def write_night_pairs(root, split, width=64, height=48):
     """Write two videos whose frames have the same names in LOL-Blur's layout below `root`."""
+    from vqcnir_arch.data import night_blur_pair, write_lolblur
+
     for number, name in enumerate(("chelsea", "coffee", "rocket", "astronaut")):
         pair = night_blur_pair(scene(name, width, height), np.random.default_rng(number))
         write_lolblur(root, split, f"000{number // 2}", f"003{number % 2}", pair)
@@ -238,6 +241,8 @@ def without_classifier(state):
 @pytest.fixture(scope="session")
 def vgg19():
     """torchvision's VGG19 with random weights."""
+    import torchvision
+
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return torchvision.models.vgg19(weights=None).requires_grad_(False).eval()
@@ -255,6 +260,8 @@ def vgg19_file(vgg19, tmp_path_factory):
 @pytest.fixture(scope="session")
 def lpips_files(tmp_path_factory):
     """A folder laid out as torch's hub folder, with LPIPS' backbones and linear heads in random weights."""
+    import torchvision
+
     hub = tmp_path_factory.mktemp("hub")
     (hub / "checkpoints").mkdir()
     (hub / "pyiqa").mkdir()

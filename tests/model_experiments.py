@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from basicsr.models import build_model
 from conftest import TINY_OPTIONS
 
 SIZE = 32
@@ -62,6 +61,8 @@ def built(options, is_train=True):
     """The model as BasicSR's pipeline builds it."""
     options = copy.deepcopy(options)
     options.update(is_train=is_train, dist=False, rank=0, world_size=1)
+    from basicsr.models import build_model
+
     return build_model(options)
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from test_import import python
 
-from vqcnir_arch.registry import Registry
+from vqcnir_arch.registry import Registry, register
 
 HEAVY = [
     "torch",
@@ -80,12 +80,13 @@ print(json.dumps([name for name in ("basicsr", "torchvision", "scipy", "pydantic
     assert json.loads(python(code).stdout) == []
 
 
-def test_first_look_for_an_unknown_name_fills_a_registry():
+def test_first_look_for_an_unknown_name_fills_a_registry(caplog):
     calls = []
 
     def fill():
         calls.append(1)
-        registry.register(Late)
+        register(registry)(Late)
+        register(registry)(type("Early", (), {}))  # ours, of a name that the host has registered meanwhile
 
     class Early:
         pass
@@ -98,8 +99,9 @@ def test_first_look_for_an_unknown_name_fills_a_registry():
     assert registry.get("Early") is Early and "Early" in registry
     assert len(calls) == 0
     assert registry.get("Late") is Late
-    assert dict(iter(registry)) == {"Early": Early, "Late": Late}
-    assert sorted(registry.keys()) == ["Early", "Late"]
+    assert registry.get("Early") is Early
+    assert sorted(registry.keys()) == ["Early", "Early_vqcnir", "Late"]
+    assert "'Early' is already in the toy registry: ours is registered as 'Early_vqcnir'" in caplog.text
     assert "Other" not in registry
     assert len(calls) == 1
 

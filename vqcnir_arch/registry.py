@@ -43,8 +43,6 @@ __all__ = [
 BASICSR = "basicsr.utils.registry"
 ENDINGS = {"archs": "_arch", "losses": "_loss", "metrics": "_metric", "data": "_dataset", "models": "_model"}
 """The packages that fill the shared registries, and how the names of their modules that register something end."""
-
-
 NEEDS_BASICSR = (
     "this needs BasicSR 1.4.2, which cannot be installed on Python 3.13 and newer: use Python 3.11 or 3.12"
     if sys.version_info >= (3, 13)
@@ -112,7 +110,7 @@ def has_basicsr() -> bool:
     """Whether BasicSR can be imported; nothing is imported for it."""
     try:
         return importlib.util.find_spec("basicsr") is not None
-    except ImportError:
+    except (ImportError, ValueError):  # blocked, or a stand-in without a spec
         return False
 
 
