@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vqcnir_arch.arguments import named_path, part_of_name, positive, share
 from vqcnir_arch.atomic_files import make_folder, remove_if_possible, temporary_of
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.names import PADDING_RULES, PHOTO_FORMATS, PRECISIONS, PUBLISHED_WEIGHTS
 from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.shards import add_shard, alone, chosen_shard
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> None:
     part = chosen_shard(known.shard)
     ending = f".{known.format}" if known.format != "auto" else None
     found = find_tasks(known.inputs, known.out, known.suffix, ending, known.compare)
+    if known.steady and found.tasks and not any(task.is_video for task in found.tasks):
+        raise UserError("--steady is for videos, and no input is one")
     net = load_restorer(known.weights, choose_device(known.device))
     net.padding = known.padding
     set_fidelity(net, known.fidelity)
@@ -137,6 +140,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--strength", type=share, default=1, help="0 gives the input, 1 the result, a blend between (default: 1)"
+    )
+    parser.add_argument(
+        "--steady", action="store_true", help="videos: brightness and colour of the whole frame do not flicker"
     )
     parser.add_argument("--skip-existing", action="store_true", help="leave results that are there")
     parser.add_argument(

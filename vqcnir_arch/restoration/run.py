@@ -22,6 +22,7 @@ from vqcnir_arch.restoration.inference import blended, restore_tensor
 from vqcnir_arch.restoration.inputs import Task
 from vqcnir_arch.restoration.photo import Photo, format_of, read_photo, resized, write_photo
 from vqcnir_arch.restoration.results import as_result
+from vqcnir_arch.restoration.steady import steady
 from vqcnir_arch.restoration.strips.network import parts, strip_support
 from vqcnir_arch.restoration.tiling import GB, Way, restore_within, way
 from vqcnir_arch.restoration.video import restore_video
@@ -230,9 +231,10 @@ class RestorationRun:
             task.source,
             task.target,
             frame,
-            self.maker,
+            f"{self.maker}, steady" if given.steady else self.maker,
             scale=self.net.scale,
             job=f"{given.precision} {given.padding} {given.fidelity} {given.tile}",
+            stage=steady() if given.steady else None,
             max_megapixels=given.max_megapixels,
             comparison=task.comparison if given.compare else None,
             announce=lambda line: tqdm.write(line, file=sys.stderr),
