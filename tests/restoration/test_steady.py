@@ -88,7 +88,7 @@ def lamp(number):
 )
 def test_what_does_not_flicker_stays(change):
     frames = film([change(picture, n) for n, picture in enumerate(still(16))])
-    assert farthest(frames) > 42  # 2 levels of 255, root mean square
+    assert farthest(frames) > 48  # a level of 255, root mean square
 
 
 def test_one_frame():
