@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def name_problem(name: str) -> str | None:
     parts = name.split("/")
     if name.startswith(("/", "~")) or "\\" in name or re.match("[A-Za-z]:", name) or ".." in parts:
         return "expected a name, or folders and a name ('night/first run'), not a path that leads elsewhere"
-    if "" in parts or "." in parts or not name.isprintable():
+    if "" in parts or "." in parts or any(unicodedata.category(character) == "Cc" for character in name):
         return "expected a name, or folders and a name ('night/first run'), without empty parts or control characters"
     longest = max(len(part.encode()) for part in parts)
     if longest > LONGEST_PART:
