@@ -225,6 +225,7 @@ def test_nothing_is_moved(trained, tmp_path, arrange, expected):
     made = short(trained, logger__use_tb_logger=True)
     if arrange is own_checkpoint:
         made["path"]["pretrain_network_g"] = str(tmp_path / "experiments/run/models/net_g_2.pth")
+    made["datasets"]["train"]["name"] = "a" * 150 + "/" + "b" * 150  # a text that is no path
     before = below(tmp_path, "experiments", "tb_logger")
     with pytest.raises(UserError, match=expected):
         train_here(made, tmp_path)

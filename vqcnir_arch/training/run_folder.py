@@ -82,8 +82,8 @@ def refuse_foreign(folder: Path, events: Path | None = None) -> None:
 def refuse_own_files(options: Mapping[str, Any], folder: Path) -> None:
     """Raise `UserError` if an option names a file in the folder that a new run of the same name moves away."""
     for place, value in _texts(options):
-        path = Path(value).expanduser()
-        if "/" in value and path.exists() and folder.resolve() in path.resolve().parents:
+        path = os.path.expanduser(value)  # pathlib's raises where a text is no path at all
+        if "/" in value and os.path.exists(path) and folder.resolve() in Path(path).resolve().parents:
             raise UserError(
                 f"{place}: '{value}' lies in '{folder}', which a new run of this name puts aside: choose another name"
             )
