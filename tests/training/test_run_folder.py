@@ -19,7 +19,7 @@ from vqcnir_arch.training.run_lock import RunLock, this_process
 # names
 
 
-@pytest.mark.parametrize("name", ["run", "night/first run", "夜/[1] a", "001", "..a", "a..b/.c", "x" * 200])
+@pytest.mark.parametrize("name", ["run", "night/first run", "夜/[1]\u3000a", "001", "..a", "a..b/.c", "x" * 200])
 def test_names(name):
     assert name_problem(name) is None
 
@@ -131,7 +131,7 @@ def test_a_lock_of_another_machine(tmp_path, monkeypatch):
     assert json.loads(path.read_text())["host"] == socket.gethostname()
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", "text", '{"pid": "x"}'])
+@pytest.mark.parametrize("content", ["", "{}", "[1]", "text", '{"pid": "x"}', "NaN"])
 def test_a_lock_that_says_nothing(tmp_path, content):
     (tmp_path / ".run.lock").write_text(content)
     with pytest.raises(UserError, match="is no lock that a run has written: remove it if"):
@@ -225,6 +225,7 @@ def test_nothing_is_moved(trained, tmp_path, arrange, expected):
     made = short(trained, logger__use_tb_logger=True)
     if arrange is own_checkpoint:
         made["path"]["pretrain_network_g"] = str(tmp_path / "experiments/run/models/net_g_2.pth")
+    made["datasets"]["train"]["name"] = "a" * 150 + "/" + "b" * 150  # a text that is no path
     before = below(tmp_path, "experiments", "tb_logger")
     with pytest.raises(UserError, match=expected):
         train_here(made, tmp_path)

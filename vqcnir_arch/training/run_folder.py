@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def name_problem(name: str) -> str | None:
     parts = name.split("/")
     if name.startswith(("/", "~")) or "\\" in name or re.match("[A-Za-z]:", name) or ".." in parts:
         return "expected a name, or folders and a name ('night/first run'), not a path that leads elsewhere"
-    if "" in parts or "." in parts or not name.isprintable():
+    if "" in parts or "." in parts or any(unicodedata.category(character) == "Cc" for character in name):
         return "expected a name, or folders and a name ('night/first run'), without empty parts or control characters"
     longest = max(len(part.encode()) for part in parts)
     if longest > LONGEST_PART:
@@ -81,8 +82,8 @@ def refuse_foreign(folder: Path, events: Path | None = None) -> None:
 def refuse_own_files(options: Mapping[str, Any], folder: Path) -> None:
     """Raise `UserError` if an option names a file in the folder that a new run of the same name moves away."""
     for place, value in _texts(options):
-        path = Path(value).expanduser()
-        if "/" in value and path.exists() and folder.resolve() in path.resolve().parents:
+        path = os.path.expanduser(value)  # pathlib's raises where a text is no path at all
+        if "/" in value and os.path.exists(path) and folder.resolve() in Path(path).resolve().parents:
             raise UserError(
                 f"{place}: '{value}' lies in '{folder}', which a new run of this name puts aside: choose another name"
             )

@@ -87,14 +87,15 @@ class RunLock:
         try:
             holder = json.loads(held)
             pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
-            started, job = float(holder["started"]), holder.get("job")
+            started, (job, restarts) = float(holder["started"]), holder.get("job", ("", 0))
+            restarts = int(restarts)
         except (ValueError, TypeError, LookupError):
             return f"'{self.path}' is no lock that a run has written: remove it if no run writes to '{self.folder}'"
         who = f"'{self.folder}' belongs to a run that has been going since {since} (process {pid} on {host})"
         if host == socket.gethostname():
             return f"{who}: stop that one first, or choose another name" if is_alive(pid, started) else None
         here = slurm_job()
-        if job and here and job[0] == here[0] and job[1] < here[1]:
+        if here and job == here[0] and restarts < here[1]:
             return None
         return f"{who}: if it is over, which cannot be seen from this machine, remove '{self.path}'"
 
