@@ -160,7 +160,7 @@ class VideoReader:
                     yield last, frame
         except av.FFmpegError as error:
             fault = f"breaks off after frame {seen} ({error.strerror})"
-        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > max(MISSING, 2 / self.rate):
+        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > max(MISSING, float(2 / self.rate)):
             fault = f"breaks off after frame {seen}, at {end:.2f} of {self.length:.2f} s"
         self.broken = fault or None
 
