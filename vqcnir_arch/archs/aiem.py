@@ -122,6 +122,6 @@ class AIEM(nn.Module):
         u = self.depthwise(self.expand1(self.norm1(x)))
         channel = self.channel(F.adaptive_avg_pool2d(u, 1))
         attended = layer_of_product(self.project1, channel, self.large_kernel(u), simple_gate(u))
-        x = add_product(x, self.beta, attended.to(self.beta.dtype))
+        x = add_product(x, self.beta, attended).to(torch.promote_types(x.dtype, self.beta.dtype))
         u = simple_gate(self.expand2(self.norm2(x)))
         return add_product(x, self.gamma, self.project2(self.ima(u)))

@@ -61,6 +61,6 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         u = simple_gate(self.depthwise(self.expand1(self.norm1(x))))
         attended = layer_of_product(self.project1, u, self.attention(F.adaptive_avg_pool2d(u, 1)))
-        x = x + self.beta * attended.to(self.beta.dtype)
+        x = (x + self.beta * attended).to(torch.promote_types(x.dtype, self.beta.dtype))
         u = simple_gate(self.expand2(self.norm2(x)))
         return x + self.gamma * self.project2(u)

@@ -31,8 +31,8 @@ def restore_tensor(net: VQNetwork, images: Tensor, precision: str = "fp32", stre
         The restored images, clamped to [0, 1], float32, on the device of `images`, of the same rank.
 
     Raises:
-        UserError: wrong shape or values, an unknown precision, a strength outside [0, 1], or a result that is no picture
-            (`check_restored`).
+        UserError: wrong shape or values, an unknown precision, a strength outside [0, 1], or a result that is no
+            picture (`check_restored`).
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision '{precision}' is unknown{nearest(precision, PRECISIONS)}")

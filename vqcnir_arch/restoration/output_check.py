@@ -7,7 +7,7 @@ from torch import Tensor
 from vqcnir_arch.errors import UserError
 
 STEP = 1 / 255
-"""An image whose values deviate by less than a step of 8 bit may come out as one colour: a frame that fades to black."""
+"""An image whose values deviate by less than a step of 8 bit may come out as one colour, as a black frame does."""
 
 
 def check_restored(images: Tensor, restored: Tensor, precision: str = "fp32") -> None:
