@@ -138,7 +138,7 @@ def torchscript(buffer):
 
 INDEX = {"weight_map": {"a": "m-00001-of-00002.safetensors", "b": "m-00002-of-00002.safetensors"}}
 NOT_CHECKPOINTS = {
-    "page.pth": (b"\n<!DOCTYPE html><html><head><title>Drive -\n scan</title>", r"is a web page 'Drive - scan', not the"),
+    "page.pth": (b"\n<!DOCTYPE html><html><head><title>A\n scan</title>", r"is a web page 'A scan', not the"),
     "login.safetensors": (b"<html lang='en'><body>", "is a web page, not the file itself: download it again"),
     "s3.pth": (b"<?xml version='1.0'?><Error><Code>Denied</Code></Error>", "an XML page of a server 'Denied'"),
     "error.pth": (b'{"error": "No such repository"}', "is a server's answer in JSON 'No such repository', not"),
