@@ -29,8 +29,16 @@ class PlainDict:
         return OrderedDict()
 
 
+class PlainList:
+    """The same for lists of other classes."""
+
+    def __new__(cls, *_: Any) -> list[Any]:  # type: ignore[misc]
+        return []
+
+
+BUILTINS = ["bool", "float", "frozenset", "int", "list", "dict", "object", "range", "slice", "str", "tuple"]
 NUMPY = [f"{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")]
-NUMPY += ["core.numeric._frombuffer", "_core.numeric._frombuffer", "dtype", "ndarray", "bool_"]
+NUMPY += ["core.numeric._frombuffer", "_core.numeric._frombuffer", "dtype", "ndarray", "bool_", "str_"]
 NUMPY += ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 PATHS = ["PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path"]
 LIGHTNING_CALLBACKS = (
@@ -39,29 +47,18 @@ LIGHTNING_CALLBACKS = (
 )
 """Classes that Lightning 1.0 writes into a checkpoint as the keys of its callbacks' states (DAEFR's `.ckpt` files)."""
 HARMLESS = (
+    *(f"builtins.{name}" for name in BUILTINS),
     *(f"numpy.{name}" for name in NUMPY),
     *(f"pathlib.{name}" for name in PATHS),
     *(f"pathlib._local.{name}" for name in PATHS),
     "argparse.Namespace",
     "types.SimpleNamespace",
-    "collections.deque",
     "datetime.date",
     "datetime.datetime",
     "datetime.timedelta",
-    "__builtin__.list",
-    "__builtin__.dict",
-    "__builtin__.int",
-    "__builtin__.float",
-    "__builtin__.str",
-    "__builtin__.object",
-    "builtins.list",
-    "builtins.dict",
-    "builtins.int",
-    "builtins.float",
-    "builtins.str",
-    "builtins.object",
     "copyreg._reconstructor",
     "typing.Any",
+    "mmengine.logging.history_buffer.HistoryBuffer",
     "omegaconf.base.ContainerMetadata",
     "omegaconf.base.Metadata",
     "omegaconf.dictconfig.DictConfig",
@@ -82,6 +79,10 @@ DICTIONARIES = (
 )
 
 
+LISTS = ("collections.deque",)
+STAND_INS = {StandIn: HARMLESS, PlainDict: DICTIONARIES, PlainList: LISTS}
+
+
 class NotTensors(Exception):
     """A file holds something else beside tensors; `name` is the first of it, where that is known."""
 
@@ -96,7 +97,7 @@ def load_pickle(path: Path) -> Any:
     Raises:
         NotTensors: it names a class that is not known to be harmless.
     """
-    known = [(StandIn, name) for name in HARMLESS] + [(PlainDict, name) for name in DICTIONARIES]
+    known = [(stand_in, name) for stand_in, names in STAND_INS.items() for name in names]
     try:
         # opened here: torch would choose its reader by the ending
         with path.open("rb") as file, warnings.catch_warnings(), torch.serialization.safe_globals(known):

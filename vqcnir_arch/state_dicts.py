@@ -11,12 +11,14 @@ from torch import Tensor
 from vqcnir_arch.errors import UserError, nearest
 
 WRAPPERS = ("params_ema", "params", "state_dict")
-PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.")
+GENERATORS = ("netG.", "net_g.")
+"""What stands before the names of the network that restores, where others are in the same dictionary."""
+PREFIXES = ("module.", "_orig_mod.", *GENERATORS)
 DEEPEST = 6
 """Dictionaries inside each other in which tensors are looked for."""
 LEAST_SHARE = 0.1
 """With less than this part of the tensors of the largest dictionary, one is no network but something beside it."""
-OTHERS = re.compile(r"optim|sched|scaler|disc|net_?d\b|(^|\.)d$|loss|callback|rng|metric", re.IGNORECASE)
+OTHERS = re.compile(r"optim|sched|scaler|disc|critic|(^|[._])(net_?)?d($|[._])|loss|callback|rng|metric", re.IGNORECASE)
 """Names of what is saved beside the network that restores."""
 EMA = re.compile(r"(?<![a-z])ema(?![a-z])", re.IGNORECASE)
 
@@ -60,7 +62,8 @@ def unwrapped(
         if not tensors:
             known = {at for at in found if at} | {name.partition(".")[0] for name in found.get("", ()) if "." in name}
             raise UserError(f"checkpoint '{path}' has no tensors at the key '{key}'{nearest(key, known)}")
-    return {strip_prefixes(name): tensor for name, tensor in tensors.items()}, chosen
+    of_generator = [name for name in tensors if any(f".{prefix}" in f".{name}" for prefix in GENERATORS)]
+    return {strip_prefixes(name): tensors[name] for name in of_generator or tensors}, chosen
 
 
 def chosen_wrapper(found: Mapping[str, Mapping[str, Tensor]], content: Any, path: object, param_key: str | None) -> str:

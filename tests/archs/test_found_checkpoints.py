@@ -50,13 +50,20 @@ WRAPPED = {
     "lightning": lambda s: {"state_dict": prefixed(s, "model."), "hyper_parameters": {"lr": 0.1}},
     "lightning with more": lambda s: {"state_dict": {**prefixed(s, "trainer.generator."), "loss.vgg.0": torch.ones(3)}},
     "lightning with ema": lambda s: {"state_dict": {**prefixed(zeros(s), "net."), **prefixed(s, "net_ema.")}},
+    "flat": lambda s: {**prefixed(s, "module.net_g."), **prefixed(zeros(s), "module.net_d.")},
+    "all four": lambda s: {"net_g": zeros(s), "net_g_ema": s, "net_d": zeros(s), "net_d_ema": zeros(s)},
     "half": lambda s: {"params": {name: tensor.half() for name, tensor in s.items()}},
     "bfloat16": lambda s: {"params": {name: tensor.bfloat16() for name, tensor in s.items()}},
     "float": lambda s: {"params": {name: tensor.float() for name, tensor in s.items()}},
     "interpolated": lambda s: {name: 0.3 * tensor + 0.7 * tensor for name, tensor in s.items()},
     "numpy scalars": lambda s: {"params": s, "best": np.float64(3), "at": np.array([1, 2]), "kind": np.dtype("f4")},
     "namespace": lambda s: {"params": s, "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("a"))},
-    "dictionaries": lambda s: {"net": collections.defaultdict(list, s), "counts": collections.Counter("abc")},
+    "dictionaries": lambda s: {
+        "net": collections.defaultdict(list, s),
+        "counts": collections.Counter("abc"),
+        "last": collections.deque([1.0], 9),
+        "kinds": {frozenset("ab"): range(3)},
+    },
 }
 
 
