@@ -76,7 +76,7 @@ def of_zip(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return "is a zip archive, as torch.save writes it, whose end is missing: download or save it again"
+        return "is truncated (a zip archive, as torch.save writes it, without its end): download or save it again"
     names = [record.filename for record in records]
     if any(name.endswith(("/constants.pkl", "/archive_format")) or "/code/" in name for name in names):
         kind = "a program of torch.export" if any(n.endswith("/archive_format") for n in names) else "TorchScript"

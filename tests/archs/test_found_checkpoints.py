@@ -157,7 +157,7 @@ NOT_CHECKPOINTS = {
     "net.pth.gz": (b"\x1f\x8b\x08\0", "is compressed by gzip: unpack it"),
     "arrays.pth": (archive(lambda b: np.savez(b, a=np.ones(2))), r"archive of NumPy's arrays \('a.npy'\)"),
     "more.zip": (zipped(**{"net/net.pth": b"", "net/README": b""}), r"is a zip archive \('net/net.pth', 'net/READ"),
-    "cut.pth": (zipped(**{"net/data.pkl": bytes(99)})[:80], "whose end is missing"),
+    "cut.pth": (zipped(**{"net/data.pkl": bytes(99)})[:80], "is truncated"),
     "real.pth.tar": (archive(tarred), r"is a tar archive \('weights/net.pth'\): unpack it"),
     "script.pt": (archive(torchscript), "is TorchScript, which holds code: the state dict"),
     "picture.pth": (b"\x89PNG\r\n\x1a\n", "is a picture"),
