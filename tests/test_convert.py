@@ -76,10 +76,17 @@ def test_bad_targets(make_tiny, tmp_path):
         convert(source, tmp_path / "nowhere" / "out.pth")
 
 
-@pytest.mark.parametrize("content", [b"", b"\x10\x00\x00\x00\x00\x00\x00\x00{}", b"\xff" * 64])
-def test_broken_safetensors(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\x10\x00\x00\x00\x00\x00\x00\x00{}", "cannot be read, it is truncated or not a checkpoint"),
+        (b"\xff" * 64, "is no file that torch.save or safetensors wrote"),
+    ],
+)
+def test_broken_safetensors(tmp_path, content, message):
     (tmp_path / "net.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match=r"cannot be read, it is truncated or not a checkpoint"):
+    with pytest.raises(UserError, match=message):
         vqcnir_arch.load_network(tmp_path / "net.safetensors")
 
 

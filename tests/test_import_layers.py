@@ -14,8 +14,9 @@ import vqcnir_arch
 PACKAGE = Path(vqcnir_arch.__file__).parent
 ROOT = "vqcnir_arch"
 LAYERS = [
-    {"arguments", "compat", "devices", "errors", "folders", "memory", "names", "packaged", "processes", "registry",
-     "shards", "shipped", "signals", "tensor_files", "version", "atomic_files"},
+    {"arguments", "atomic_files", "compat", "devices", "errors", "file_kinds", "folders", "hub", "memory", "names",
+     "packaged", "processes", "registry", "safe_pickles", "shards", "shipped", "signals", "state_dicts", "tensor_files",
+     "version"},
     {"archs"},
     {"data", "metrics", "training"},
     {"losses", "options"},

@@ -132,8 +132,8 @@ BAD_TRAINING = {
         set_to("weights/linear.pth", "network_g", "prior"),
         "is not a checkpoint of",
     ),
-    "truncated prior": (set_to("weights/truncated.pth", "network_g", "prior"), "it is truncated or not a checkpoint"),
-    "prior is text": (set_to("weights/text.pth", "network_g", "prior"), "'weights/text.pth' is not a file of tensors"),
+    "truncated prior": (set_to("weights/truncated.pth", "network_g", "prior"), "is truncated (a zip archive"),
+    "prior is text": (set_to("weights/text.pth", "network_g", "prior"), "'weights/text.pth' is a text file"),
     "missing checkpoint": (
         set_to("weights/vqcnri.pth", "path", "pretrain_network_g"),
         "path: pretrain_network_g: checkpoint 'weights/vqcnri.pth' does not exist (did you mean 'vqcnir.pth'?)",
@@ -149,10 +149,10 @@ BAD_TRAINING = {
         "'weights/linear.pth' does not fit VQCNIR: Missing key",
     ),
     "truncated checkpoint": (
-        set_to("weights/truncated.pth", "path", "pretrain_network_g"), "it is truncated or not a checkpoint"
+        set_to("weights/truncated.pth", "path", "pretrain_network_g"), "is truncated (a zip archive"
     ),
     "checkpoint is text": (
-        set_to("weights/text.pth", "path", "pretrain_network_g"), "'weights/text.pth' is not a file of tensors"
+        set_to("weights/text.pth", "path", "pretrain_network_g"), "'weights/text.pth' is a text file, which begins"
     ),
     "checkpoint is a folder": (
         set_to("weights", "path", "pretrain_network_g"),
@@ -163,7 +163,7 @@ BAD_TRAINING = {
         "training state 'weights/7.state' does not",
     ),
     "training state is text": (
-        set_to("weights/text.pth", "path", "resume_state"), "weights/text.pth' is not a file of tensors"
+        set_to("weights/text.pth", "path", "resume_state"), "weights/text.pth' is a text file, which begins"
     ),
     "no such GPU": (no_gpu, "GPUs: use 0 or auto"),
     "no VGG weights": (

@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("target", help=f"file to write, its ending says the format: {', '.join(CHECKPOINT_ENDINGS)}")
     parser.add_argument("--layout", choices=["ours", "published"], default="ours", help="names of the tensors")
     parser.add_argument("--overwrite", action="store_true", help="replace the target if it exists")
+    parser.add_argument("--key", help="dictionary in the file that holds the network, where there are several")
     known = parser.parse_args(arguments)
 
     target = Path(known.target).expanduser()
@@ -47,10 +48,10 @@ def main(arguments: Sequence[str]) -> None:
 
         convert_options(known.source, target)
     else:
-        convert_checkpoint(known.source, target, known.layout)
+        convert_checkpoint(known.source, target, known.layout, known.key)
 
 
-def convert_checkpoint(source: str, target: Path, layout: str) -> None:
+def convert_checkpoint(source: str, target: Path, layout: str, key: str | None = None) -> None:
     """Write a checkpoint's tensors in the format that the target's ending says, under the layout's names.
 
     Raises:
@@ -61,7 +62,7 @@ def convert_checkpoint(source: str, target: Path, layout: str) -> None:
 
     from vqcnir_arch.archs.loading import load_network, published_state_dict
 
-    net = load_network(source)
+    net = load_network(source, key=key)
     state = published_state_dict(net) if layout == "published" else dict(net.state_dict())
     with atomic_write(target) as file:
         if target.suffix == SAFETENSORS:

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from vqcnir_arch.errors import UserError, closest
+from vqcnir_arch.hub import hub_file, is_hub_name
 
 DEFAULT = "vqcnir-s"
 """The network that restores where no checkpoint is named."""
@@ -26,14 +27,16 @@ def packaged_file(name: str) -> Path:
 
 
 def named_path(given: str | os.PathLike[str]) -> Path:
-    """Return what names a checkpoint as a path: an existing file comes first, then a packaged name.
+    """Return what names a checkpoint as a path: an existing file first, then a packaged name, then `hf:user/repo`.
 
     Raises:
-        UserError: a packaged name is misspelt, or its file is missing.
+        UserError: a packaged name is misspelt, or its file or that of the Hub is missing.
     """
     path, name = Path(given).expanduser(), os.fspath(given)
     if name in NAMES and not path.is_file():  # a folder of results may have that name
         return packaged_file(name)
+    if is_hub_name(name) and not path.exists():
+        return hub_file(name)
     if path.name == name and not path.suffix and not path.exists() and (meant := closest(name.lower(), NAMES)):
         raise UserError(
             f"checkpoint '{name}' is neither a file nor a network of this library (did you mean '{meant}'?)"

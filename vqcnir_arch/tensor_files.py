@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
-import warnings
-import zipfile
-from collections.abc import Mapping
+import re
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.names import PUBLISHED_WEIGHTS, SAFETENSORS
+from vqcnir_arch.file_kinds import is_safetensors, not_tensors
+from vqcnir_arch.names import PUBLISHED_WEIGHTS
 from vqcnir_arch.packaged import named_path
+from vqcnir_arch.safe_pickles import NotTensors, load_pickle
+from vqcnir_arch.state_dicts import unwrapped
 
-WRAPPERS = ("params_ema", "params", "state_dict")
-PREFIXES = ("module.", "_orig_mod.", "netG.", "net_g.")
-LIGHTNING_CALLBACKS = (
-    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
-)
-"""Classes that Lightning 1.0 writes into a checkpoint as the keys of its callbacks' states (DAEFR's `.ckpt` files)."""
 logger = logging.getLogger("basicsr")
-
-
-class StandIn:
-    """Empty class that stands for a name in a file; nothing of the named one is imported or run."""
 
 
 def existing_file(path: str | os.PathLike[str], what: str) -> Path:
@@ -55,38 +43,37 @@ def checkpoint_file(given: str | os.PathLike[str]) -> Path:
     return existing_file(named_path(given), "checkpoint")
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether a file is a zip archive with compressed records, of which a few MB can fill the memory."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist())
-    except zipfile.BadZipFile:
-        return False
-
-
 def load_file(path: str | os.PathLike[str], what: str) -> Any:
     """Return what `torch.save` or safetensors wrote to a file, on the CPU; nothing in it is executed (`weights_only`).
 
+    Which of the two it is, its first bytes say, not its name.
+
     Raises:
-        UserError: the file is missing, truncated, or of another kind; the message calls it `what`.
+        UserError: the file is missing, truncated, or of another kind, which the message names; it calls it `what`.
     """
     path = existing_file(path, what)
-    if is_compressed(path):
-        raise UserError(f"{what} '{path}' is a compressed archive, which torch.save never writes: it is not read")
+    said = not_tensors(path)
+    if said is not None:
+        raise UserError(f"{what} '{path}' {said}")
     try:
-        if path.suffix == SAFETENSORS:
-            return load_safetensors(path)
-        callbacks = [(StandIn, name) for name in LIGHTNING_CALLBACKS]
-        with warnings.catch_warnings(), torch.serialization.safe_globals(callbacks):
-            warnings.simplefilter("ignore")  # of what odd files hold; they are refused, or as good as others
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # its message tells how to run the code in the file
-        raise UserError(f"{what} '{path}' is not a file of tensors; anything else in it could run code") from error
+        return load_safetensors(path) if is_safetensors(path) else load_pickle(path)
+    except NotTensors as error:
+        asked = f": it asks for '{error.name}'" if error.name else ""
+        raise UserError(
+            f"{what} '{path}' is not a file of tensors alone{asked}, and anything else in it could run code; have "
+            "the tensors saved alone: torch.save(net.state_dict(), ...)"
+        ) from error
     except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files
         raise UserError(
             f"{what} '{path}' cannot be read, it is truncated or not a {what} ({path.stat().st_size:,} bytes): "
-            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
+            f"{reason(error)}"
         ) from error
+
+
+def reason(error: Exception) -> str:
+    """Return an error's first line; its name alone where the line is advice of torch's, which may be to run it."""
+    line = (str(error).splitlines() or [""])[0]
+    return type(error).__name__ if not line or re.search(r"weights_only|torch\.|pytorch", line, re.I) else line
 
 
 def is_training_state(content: Any) -> bool:
@@ -104,46 +91,34 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     return state
 
 
-def read_state_dict(path: str | os.PathLike[str], param_key: str | None = None) -> dict[str, Tensor]:
+def refuse_training_state(content: Any, path: Path) -> None:
+    """Raise `UserError` for what BasicSR saves to resume from: the network is another file."""
+    if is_training_state(content):
+        network = path.parent.parent / "models" / f"net_g_{content['iter']}.pth"
+        there = f"did you mean '{network}'?" if network.is_file() else f"the network is in models/{network.name}"
+        raise UserError(f"checkpoint '{path}' holds a training state, from which a training goes on ({there})")
+
+
+def read_state_dict(
+    path: str | os.PathLike[str], param_key: str | None = None, key: str | None = None
+) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint, unwrapped and without the prefixes of DDP and torch.compile.
 
     Args:
-        path: a `.pth`, `.pt`, `.ckpt` or `.safetensors` file, of which nothing is executed (`weights_only`), or the
-            name of a network that comes with this library.
-        param_key: which wrapper to take; default: the first of `params_ema`, `params`, `state_dict` that is there,
-            else the file's root. A file that has only another of the three is read all the same.
+        path: a file of torch.save or safetensors, of which nothing is executed (`weights_only`), or the name of a
+            network that comes with this library, or `hf:user/repo`.
+        param_key: which dictionary in the file to take; default: averaged weights (`params_ema` or another with `ema`
+            in its name), `params`, `state_dict`, else the only one with tensors but an optimiser's or a
+            discriminator's. A file that has not this one is read all the same.
+        key: as of `unwrapped`; a file that has nothing there is refused.
 
     Raises:
         UserError: the file is missing, truncated, or not a checkpoint.
     """
-    tensors, wrapper = unwrapped(load_file(checkpoint_file(path), "checkpoint"), path, param_key)
-    if param_key and wrapper != param_key:
+    file = checkpoint_file(path)
+    content = load_file(file, "checkpoint")
+    refuse_training_state(content, file)
+    tensors, wrapper = unwrapped(content, path, param_key, key)
+    if param_key and wrapper != param_key and key is None:
         logger.info("%s has no '%s': '%s' is used", path, param_key, wrapper or "its root")
     return tensors
-
-
-def unwrapped(
-    content: Any, path: str | os.PathLike[str], param_key: str | None = None
-) -> tuple[dict[str, Tensor], str | None]:
-    """Return the tensors in a file's content and the wrapper that they were in, if any; as `read_state_dict`."""
-    if not isinstance(content, Mapping):
-        raise UserError(f"checkpoint '{path}' holds a {type(content).__name__}, expected a dictionary of tensors")
-    keys = [param_key, *WRAPPERS] if param_key else WRAPPERS
-    wrapper = next((key for key in keys if isinstance(content.get(key), Mapping)), None)
-    tensors = {
-        k: v
-        for k, v in (content[wrapper] if wrapper else content).items()
-        if isinstance(k, str) and isinstance(v, Tensor)
-    }
-    if not tensors:
-        raise UserError(f"checkpoint '{path}' holds no tensors (its keys: {', '.join(map(str, list(content)[:5]))})")
-    return {strip_prefixes(name): tensor for name, tensor in tensors.items()}, wrapper
-
-
-def strip_prefixes(name: str) -> str:
-    """Remove what DDP and torch.compile put before a tensor's name."""
-    while True:
-        prefix = next((p for p in PREFIXES if name.startswith(p)), None)
-        if prefix is None:
-            return name
-        name = name[len(prefix) :]

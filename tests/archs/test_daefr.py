@@ -14,7 +14,7 @@ from vqcnir_arch.archs import DAEFR, AssociatedPriors, FaceVQGANPrior
 from vqcnir_arch.archs.loading import detect
 from vqcnir_arch.archs.published.layout import published_names
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.tensor_files import LIGHTNING_CALLBACKS
+from vqcnir_arch.safe_pickles import LIGHTNING_CALLBACKS
 
 SMALL = {"channels": [32, 32, 64], "codebook_size": 24, "code_dim": 32, "image_size": 32}
 

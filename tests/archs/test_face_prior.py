@@ -21,7 +21,7 @@ import vqcnir_arch
 from vqcnir_arch.archs import FaceVQGANPrior
 from vqcnir_arch.archs.loading import detect
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.tensor_files import LIGHTNING_CALLBACKS
+from vqcnir_arch.safe_pickles import LIGHTNING_CALLBACKS
 
 SMALL = {"channels": [32, 32, 64], "codebook_size": 24, "code_dim": 8}
 SIZES = {"codeformer": 63_740_099, "daefr": 72_680_003}

@@ -87,7 +87,7 @@ def hostile_checkpoints(state: dict[str, torch.Tensor], options: dict) -> dict[s
         "archive in an archive.pth": archive(**{"data.pkl": archive(**{"data.pkl": whole}), "version": b"3\n"}),
         "bomb.pth": archive(zipfile.ZIP_DEFLATED, **{"data.pkl": bytes(10**8), "version": b"3\n"}),
         "script.pth": archive(**{"code__net.py": b"import os", "data.pkl": b"\x80\x02.", "constants.pkl": b"."}),
-        "other keys.pth": saved({"params": {f"x.{name}": tensor for name, tensor in state.items()}}),
+        "other keys.pth": saved({"params": {f"{name}.x": tensor for name, tensor in state.items()}}),
         "other shapes.pth": saved({"params": {**state, first: torch.zeros(3, 3)}}),
         "lacks one.pth": saved({"params": {name: t for name, t in state.items() if name != first}}),
         "nan.pth": saved({"params": {**state, first: state[first] * np.nan}}),

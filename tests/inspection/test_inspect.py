@@ -88,13 +88,13 @@ def test_checkpoints(elsewhere, make_tiny, small_published, capsys, monkeypatch)
     torch.save({"params": {**small_published.state, **dead}}, "published.pth")
     read = []
     monkeypatch.setattr(
-        torch, "load", lambda path, *a, load=torch.load, **k: (read.append(str(path)), load(path, **k))[1]
+        torch, "load", lambda path, *a, load=torch.load, **k: (read.append(str(path.name)), load(path, **k))[1]
     )
     dispatch(["inspect", "prior.pth", "bare.pth", "published.pth"])
     assert read == ["prior.pth", "bare.pth", "published.pth"]  # each once
     printed = capsys.readouterr().out
     assert "prior.pth: VQGANPrior (prior, stage I)" in printed and "ours, with its options" in printed
-    assert "in params_ema and params (params_ema is read)" in printed and "bare, without a wrapper" in printed
+    assert "in params and params_ema (params_ema is read)" in printed and "bare, without a wrapper" in printed
     assert "published.pth: VQCNIR (restoration network, stage II)" in printed and "published layout" in printed
     assert "dropped 1 dead tensors vgg_feat_extractor.* (4 numbers)" in printed and printed.count("dropped") == 1
 

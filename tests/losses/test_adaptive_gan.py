@@ -92,6 +92,23 @@ def test_adaptive_weight(model, stage):
     assert adaptive / plain > 1e-2 and adaptive != pytest.approx(plain, rel=1e-3)
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_frozen_layer_is_refused(make_tiny, tmp_path, residual):
+    """The prior's output layer is frozen with the prior; with `residual` the image has a layer of its own."""
+    torch.save({"params": make_tiny("VQGANPrior").state_dict()}, tmp_path / "prior.pth")
+    network = {"type": "VQCNIR", **copy.deepcopy(TINY_OPTIONS["VQCNIR"]), "residual": residual}
+    network |= {"prior": str(tmp_path / "prior.pth"), "freeze_prior": True}
+    losses = {"pixel_opt": {"type": "L1Loss"}, "gan_opt": {"type": "GANLoss", "gan_type": "hinge"}}
+    options = experiment("VQRestorationModel", network, losses, adaptive_gan_weight=1.0)
+    options["network_d"] = {"type": "PatchDiscriminator", "num_feat": 4, "num_layers": 2}
+    options["train"]["optim_d"] = dict(options["train"]["optim_g"])
+    if residual:
+        assert gan_loss(built(options), 1) is not None
+        return
+    with pytest.raises(UserError, match=r"adaptive_gan_weight compares gradients at out_conv, which .* is frozen"):
+        built(options)
+
+
 def test_needs_a_loss_to_compare_with(model):
     with pytest.raises(UserError, match="adaptive_gan_weight needs pixel_opt or perceptual_opt"):
         model(1, adaptive_gan_weight=1.0, pixel_opt=None)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vqcnir_arch.archs.cpu import add_product
 from vqcnir_arch.archs.depthwise import DepthwiseConv2d, DilatedDepthwiseConv2d
 from vqcnir_arch.archs.layers import LayerNorm2d
+from vqcnir_arch.archs.precision import layer_of_product
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ENHANCER_REGISTRY, register
 
@@ -120,6 +121,7 @@ class AIEM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         u = self.depthwise(self.expand1(self.norm1(x)))
         channel = self.channel(F.adaptive_avg_pool2d(u, 1))
-        x = add_product(x, self.beta, self.project1(channel * self.large_kernel(u) * simple_gate(u)))
+        attended = layer_of_product(self.project1, channel, self.large_kernel(u), simple_gate(u))
+        x = add_product(x, self.beta, attended).to(torch.promote_types(x.dtype, self.beta.dtype))
         u = simple_gate(self.expand2(self.norm2(x)))
         return add_product(x, self.gamma, self.project2(self.ima(u)))

@@ -56,7 +56,7 @@ def channel_products(query: Tensor, key: Tensor) -> tuple[Tensor]:
     query, key = (x.unflatten(1, (1, -1)).flatten(3) for x in (query, key))
     # sums over all pixels: in bfloat16 they would be wrong by more than the differences that softmax tells apart
     with without_autocast(query):
-        return (query.float() @ key.float().transpose(-2, -1),)
+        return (at_least_float32(query) @ at_least_float32(key).transpose(-2, -1),)
 
 
 def channel_products_and_squares(query: Tensor, key: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +65,8 @@ def channel_products_and_squares(query: Tensor, key: Tensor, heads: int) -> tupl
         query, key = query.float(), key.float()
     of_query, of_key = (x.square().sum((2, 3), dtype=at_least_float32(x).dtype) for x in (query, key))
     query, key = (x.unflatten(1, (heads, -1)).flatten(3) for x in (query, key))
-    return query @ key.transpose(-2, -1), of_query, of_key
+    with without_autocast(query):  # which would undo it
+        return query @ key.transpose(-2, -1), of_query, of_key
 
 
 def mix_channels(weights: Tensor, value: Tensor) -> Tensor:
@@ -76,6 +77,7 @@ def mix_channels(weights: Tensor, value: Tensor) -> Tensor:
 def mixed(weights: Tensor, value: Tensor) -> Tensor:
     """Mix channels, in the memory format of the values."""
     rows = value.unflatten(1, (weights.shape[1], -1)).flatten(3)
+    weights = weights.to(value.dtype)
     if value.is_contiguous():
         return (weights @ rows).reshape(value.shape)
     rows = rows.transpose(-2, -1) @ weights.transpose(-2, -1)  # the same, transposed: channels_last as the values

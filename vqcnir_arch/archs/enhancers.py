@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.aiem import simple_gate
 from vqcnir_arch.archs.layers import LayerNorm2d
+from vqcnir_arch.archs.precision import layer_of_product
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ENHANCER_REGISTRY, register
 
@@ -59,7 +60,7 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         u = simple_gate(self.depthwise(self.expand1(self.norm1(x))))
-        u = u * self.attention(F.adaptive_avg_pool2d(u, 1))
-        x = x + self.beta * self.project1(u)
+        attended = layer_of_product(self.project1, u, self.attention(F.adaptive_avg_pool2d(u, 1)))
+        x = (x + self.beta * attended).to(torch.promote_types(x.dtype, self.beta.dtype))
         u = simple_gate(self.expand2(self.norm2(x)))
         return x + self.gamma * self.project2(u)

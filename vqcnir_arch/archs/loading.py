@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,11 @@ from vqcnir_arch.archs.published.layout import all_layouts, closest_names, dead_
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.packaged import DEFAULT
 from vqcnir_arch.registry import ARCH_REGISTRY, registered
+from vqcnir_arch.state_dicts import one_of_prefixes
 from vqcnir_arch.tensor_files import read_state_dict
 
+DEEPEST_PREFIX = 3
+"""So many modules may wrap a published network."""
 PLAUSIBLE = 4096
 """Options up to this may be numbers that no tensor shows; so many blocks are built, and refused, in seconds."""
 
@@ -27,6 +31,44 @@ def own_networks() -> list[type[VQNetwork]]:
     known = registered(ARCH_REGISTRY).values()  # BasicSR's others are not asked for
     classes = [obj for obj in known if isinstance(obj, type) and issubclass(obj, VQNetwork)]
     return sorted(classes, key=lambda cls: cls.__name__)
+
+
+def without_prefix(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> dict[str, Tensor]:
+    """Return a network's tensors without what stands before the names of all, as a wrapping module puts it.
+
+    Ours say by `_extra_state` where a network begins; of published ones it is tried what is recognised.
+
+    Raises:
+        UserError: there are several networks.
+    """
+    tensors = {key: tensor for key, tensor in state_dict.items() if isinstance(tensor, Tensor)}
+    beginnings = {key.removesuffix(EXTRA_STATE) for key in tensors if key.endswith(f".{EXTRA_STATE}")}
+    prefixes = [each for each in beginnings if not any(each != o and each.startswith(o) for o in beginnings)]
+    if EXTRA_STATE in tensors or is_published(tensors):
+        return tensors
+    if not prefixes:
+        heads = Counter(
+            ".".join(parts[:depth]) + "."
+            for parts in (key.split(".") for key in tensors)
+            for depth in range(1, min(len(parts), DEEPEST_PREFIX + 1))
+        )
+        most = [head for head, count in heads.items() if count >= len(tensors) / 3]
+        prefixes = [head for head in most if is_published(behind(head, tensors))]
+    return behind(one_of_prefixes(sorted(prefixes), name), tensors) if prefixes else tensors
+
+
+def behind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, without this beginning."""
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+
+
+def is_published(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a layout of published files recognises tensors."""
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    try:
+        return any(layout.options(shapes) is not None for layout in all_layouts())
+    except (LookupError, TypeError, ValueError):  # options are read off shapes that are of something else
+        return False
 
 
 def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tuple[type[VQNetwork], dict[str, Any]]:
@@ -58,6 +100,11 @@ def detect(state_dict: Mapping[str, Tensor], name: str = "the state dict") -> tu
     missing = closest.missing(shapes)
     if 0 < len(missing) < len(closest.required) / 2:
         raise UserError(f"{name} looks like a published {closest.network} but misses {', '.join(missing)}")
+    if any(key.endswith("quantizer.codebook") for key in state_dict):
+        raise UserError(
+            f"{name} has tensors of this library, but not '{EXTRA_STATE}', which carries the network's options: save "
+            "all of net.state_dict(), or load these into a network built with its options and save that"
+        )
     raise UserError(
         f"{name} is not a checkpoint of {', '.join(classes)}: "
         f"its {len(state_dict)} tensors start with {', '.join(list(state_dict)[:3])}"
@@ -70,6 +117,8 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, stric
     Raises:
         UserError: what is missing, unexpected or of another size; with `strict=False` only other sizes.
     """
+    if isinstance(net, VQNetwork):
+        state_dict = without_prefix(state_dict, name)
     try:
         net.load_state_dict(dict(state_dict), strict=strict)
     except RuntimeError as error:
@@ -113,14 +162,17 @@ def load_network(
     source: str | os.PathLike[str] | Mapping[str, Tensor] = DEFAULT,
     device: str | torch.device = "cpu",
     name: str = "the state dict",
+    key: str | None = None,
 ) -> VQNetwork:
     """Build the network that a checkpoint was made with, load it strictly, and return it in eval mode.
 
     Args:
         source: path of a published or own checkpoint (EMA weights are taken where there are any), the name of a network
-            that comes with this library, such as the default `vqcnir-s`, or a state dict.
+            that comes with this library, such as the default `vqcnir-s`, `hf:user/repo` of the Hugging Face Hub, or a
+            state dict.
         device: where the network goes.
         name: what errors call a state dict.
+        key: the dictionary in a file that is meant, where it holds several; points lead deeper.
 
     Returns:
         A network whose call takes and gives [B, 3, H, W] RGB images of nominal range [0, 1].
@@ -131,8 +183,9 @@ def load_network(
     if isinstance(source, Mapping):
         state_dict = source
     else:
-        state_dict, name = read_state_dict(source), f"checkpoint '{source}'"
+        state_dict, name = read_state_dict(source, key=key), f"checkpoint '{source}'"
     try:
+        state_dict = without_prefix(state_dict, name)
         cls, options = detect(state_dict, name)
         check_size(cls, options, state_dict)
         net = cls(**options)
@@ -147,9 +200,11 @@ def load_network(
     return net.to(device).eval()
 
 
-def load_restorer(path: str | os.PathLike[str] = DEFAULT, device: str | torch.device = "cpu") -> VQNetwork:
+def load_restorer(
+    path: str | os.PathLike[str] = DEFAULT, device: str | torch.device = "cpu", key: str | None = None
+) -> VQNetwork:
     """Load a checkpoint that must restore images; arguments and errors as of `load_network`, and one for a prior."""
-    net = load_network(path, device)
+    net = load_network(path, device, key=key)
     if net.is_prior:
         raise UserError(f"checkpoint '{path}' is a prior (stage I): it restores nothing, expected stage II")
     return net

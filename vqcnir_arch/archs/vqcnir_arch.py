@@ -204,6 +204,9 @@ class VQCNIR(VQAutoencoder):
             "fusion": levels_with_defaults(FUSION_REGISTRY, fusion, level_names(check_channels(options["channels"]))),
         }
 
+    def adaptive_layer(self) -> nn.Conv2d:
+        return self.out_conv if self.residual_conv is None else self.residual_conv
+
     def checkpointed_modules(self) -> list[nn.Module]:
         decoder = self.decoder
         levels = [*decoder.fusions.values(), *decoder.upsamples.values(), *decoder.blocks.values()]

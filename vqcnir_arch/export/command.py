@@ -35,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--format", choices=FORMATS, help="default: by the ending, pt2 or onnx")
     parser.add_argument("--size", type=positive, help="height that is traced; both sides stay dynamic all the same")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+    parser.add_argument("--key", help="dictionary in the file that holds the network, where there are several")
     known = parser.parse_args(arguments)
 
     out = Path(known.out).expanduser()
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         raise UserError(f"'{out}' exists already: choose another name or add --overwrite")
     if not out.parent.is_dir():
         raise UserError(f"'{out}' cannot be saved: there is no folder '{out.parent}'")
-    net = load_restorer(known.checkpoint)
+    net = load_restorer(known.checkpoint, key=known.key)
     if net.fixed_size is not None:
         kind, size = type(net).__name__, net.fixed_size
         raise UserError(

@@ -23,7 +23,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="vqcnir inspect", description=main.__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", help="option files, checkpoints or training states")
     parser.add_argument("--codebook", action="store_true", help="analyse a checkpoint's codebook; see with --help")
-    files = parser.parse_args(arguments).files
+    parser.add_argument("--key", help="dictionary in the checkpoint that holds the network, where there are several")
+    known = parser.parse_args(arguments)
+    files = known.files
 
     findings, reports = [], []
     for file in files:
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         from vqcnir_arch.inspection.checkpoints import describe_checkpoint
 
         try:
-            print(describe_checkpoint(file))
+            print(describe_checkpoint(file, known.key))
         except UserError as error:
             findings += str(error).splitlines()
     if reports:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.errors import UserError
 from vqcnir_arch.models.accumulation import Accumulation, mean_of
 from vqcnir_arch.models.precision import Precision
 
@@ -73,6 +74,17 @@ class GAN:
                 parts.append({f"l_d_{name}": loss.detach(), f"out_d_{name}": prediction.detach().mean()})
             found.update(mean_of(parts))
         return found
+
+
+def check_adaptive_layer(net: VQNetwork) -> None:
+    """Raise `UserError` where the layer at which the adaptive weight compares gradients is frozen."""
+    layer = net.adaptive_layer()
+    if not layer.weight.requires_grad:
+        name = next(name for name, module in net.named_modules() if module is layer)
+        raise UserError(
+            f"train: adaptive_gan_weight compares gradients at {name}, which makes the image and is frozen in this "
+            f"{type(net).__name__}: leave adaptive_gan_weight out, or use network_g: freeze_prior: false"
+        )
 
 
 def gradient_ratio(others: Tensor, gan: Tensor, weight: Tensor, largest: float) -> Tensor:

@@ -23,7 +23,7 @@ from vqcnir_arch.models.activation_checkpointing import checkpoint_blocks
 from vqcnir_arch.models.batch import Batch
 from vqcnir_arch.models.code_usage import CodeUsage
 from vqcnir_arch.models.compilation import Compilation
-from vqcnir_arch.models.gan import GAN
+from vqcnir_arch.models.gan import GAN, check_adaptive_layer
 from vqcnir_arch.models.option_checks import missing_losses, unfit_network, unknown_losses
 from vqcnir_arch.models.precision import Precision
 from vqcnir_arch.models.validation import Validation
@@ -124,6 +124,8 @@ class VQModel(SafeTraining, SRModel):
         self.accumulation = Accumulation(switch(self.opt, "grad_accumulation"), self.memory_format, networks)
         if self.net_d is not None:
             start, largest = train_opt.get("gan_start_iter", 0), train_opt.get("adaptive_gan_weight")
+            if largest:
+                check_adaptive_layer(self.get_bare_model(self.net_g))
             loss = self.losses["gan_opt"]
             self.gan = GAN(loss, self.net_d, start, largest, self.precision, self.accumulation)
         self.resumable = {"scaler": self.precision}

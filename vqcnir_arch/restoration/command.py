@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
     found = find_tasks(known.inputs, known.out, known.suffix, ending, known.compare)
     if known.steady and found.tasks and not any(task.is_video for task in found.tasks):
         raise UserError("--steady is for videos, and no input is one")
-    net = load_restorer(known.weights, choose_device(known.device))
+    net = load_restorer(known.weights, choose_device(known.device), known.key)
     net.padding = known.padding
     set_fidelity(net, known.fidelity)
     if isinstance(known.tile, int):
@@ -110,6 +110,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=DEFAULT,
         help=f"checkpoint, published or ours (default: {DEFAULT}, which comes with vqcnir); {PUBLISHED_WEIGHTS}",
     )
+    parser.add_argument("--key", help="dictionary in the checkpoint that holds the network, where there are several")
     parser.add_argument(
         "-o", "--out", type=named_path, help="folder of the results (default: each beside its input, as NAME_restored)"
     )

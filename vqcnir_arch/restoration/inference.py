@@ -13,6 +13,7 @@ from torch import Tensor
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.devices import PRECISIONS, precision_of
 from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.restoration.output_check import check_restored
 
 
 @torch.inference_mode()
@@ -30,7 +31,8 @@ def restore_tensor(net: VQNetwork, images: Tensor, precision: str = "fp32", stre
         The restored images, clamped to [0, 1], float32, on the device of `images`, of the same rank.
 
     Raises:
-        UserError: wrong shape or values, an unknown precision, or a strength outside [0, 1].
+        UserError: wrong shape or values, an unknown precision, a strength outside [0, 1], or a result that is no
+            picture (`check_restored`).
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision '{precision}' is unknown{nearest(precision, PRECISIONS)}")
@@ -43,6 +45,7 @@ def restore_tensor(net: VQNetwork, images: Tensor, precision: str = "fp32", stre
     batch = images.reshape(-1, *images.shape[-3:]).to(parameter.device, parameter.dtype)
     with precision_of(net, precision):
         restored = net(batch)
+    check_restored(batch, restored, precision)
     restored = blended(batch, restored.float().clamp(0, 1), strength)
     return restored.reshape(*images.shape[:-3], *restored.shape[-3:]).to(images.device)
 

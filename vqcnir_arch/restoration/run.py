@@ -87,6 +87,8 @@ class RestorationRun:
     def fail(self, task: Task, message: str) -> None:
         """Say and count that a file failed."""
         self.failed.append(task)
+        if str(task.source) not in message:
+            message = f"'{task.source}' is not restored: {message}"
         tqdm.write(f"vqcnir: error: {message}", file=sys.stderr)
 
     def fail_for_memory(self, tasks: Sequence[Task], error: BaseException) -> None:
@@ -128,6 +130,11 @@ class RestorationRun:
             images = torch.from_numpy(np.stack([photo.rgb for _, photo in group])).permute(0, 3, 1, 2)
             self.say_time(*images.shape[2:])
             restored = self.whole(images)
+        except UserError as error:
+            if len(group) == 1:
+                self.fail(group[0][0], str(error))
+                return
+            restored = None  # which of them it is, they show one by one
         except (RuntimeError, MemoryError) as error:
             self.fail_for_memory([task for task, _ in group], error)
             return

@@ -15,6 +15,7 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.vqcnir_arch import VQCNIR
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.memory import give_back_freed_memory, is_out_of_memory, keep_no_more
+from vqcnir_arch.restoration.output_check import check_restored
 from vqcnir_arch.restoration.strips.network import StripResult, check_supported, restore_in_strips, strip_support
 from vqcnir_arch.restoration.strips.store import BYTES, Scratch, free_space
 
@@ -128,7 +129,7 @@ def restore_within(
 
     Raises:
         NoRoom: the limit is too low, the disk too full, or memory out.
-        UserError: strips do not know the network.
+        UserError: strips do not know the network, or its result is no picture.
     """
     check_supported(net)
     folder = folder or Path(tempfile.gettempdir())
@@ -155,7 +156,9 @@ def restore_within(
                 )
             files = f", with {disk / GB:.1f} GB of scratch files in '{folder}'" if disk else ""
             announce(f"restoring in strips{files}")
-            return restore_in_strips(net, image, scratch, progress=progress)
+            result = restore_in_strips(net, image, scratch, progress=progress)
+            check_restored(image, result.image)
+            return result
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.tensor_files import strip_prefixes
+from vqcnir_arch.state_dicts import strip_prefixes
 from vqcnir_arch.training.distributed import from_all, from_first
 from vqcnir_arch.training.random_state import random_state
 from vqcnir_arch.training.resumed_options import ResumedOptions, made_with, refuse_other_types

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from vqcnir_arch.archs.precision import without_autocast
+from vqcnir_arch.archs.precision import in_float32
 from vqcnir_arch.archs.quantizers.attention import FeatureSelfAttention, SinCAAttention
 from vqcnir_arch.archs.quantizers.base import Codes, Quantizer
 from vqcnir_arch.archs.quantizers.code_transformer import CodeTransformer
@@ -63,6 +63,5 @@ class CodePrediction(Quantizer):
     def forward(self, features: Tensor) -> Codes:
         tokens = self.transformer(features, self.codebook).permute(0, 2, 3, 1)
         # bfloat16 scores would tie, and ties would go to the lowest index
-        with without_autocast(features):
-            logits = self.classify(tokens.float()).permute(0, 3, 1, 2)
+        logits = in_float32(self.classify, tokens).permute(0, 3, 1, 2)
         return self.choose(features, logits.argmax(dim=1), logits)
