@@ -66,6 +66,26 @@ def tiff_array(array: np.ndarray, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def deep_bomb() -> bytes:
+    """Return a TIFF of 8 x 8 pixels of 16 bit, whose one deflated strip holds 30 MB."""
+    pixels = np.zeros((8, 8, 3), np.uint16)
+    packed = zlib.compress(bytes(3 * 10**7), 9)
+    small = tiff_array(pixels, photometric="rgb", compression="zlib")
+    with tifffile.TiffFile(io.BytesIO(small)) as file:
+        (count,), tag = file.pages[0].databytecounts, file.pages[0].tags["StripByteCounts"]
+        offset = file.pages[0].dataoffsets[0]
+    assert tag.count == 1 and tag.dtype == 4 and offset + count == len(small)
+    head = small[: tag.valueoffset] + struct.pack("<I", len(packed)) + small[tag.valueoffset + 4 :]
+    return head[:offset] + packed
+
+
+def deep_loop() -> bytes:
+    """Return a TIFF of 16 bit whose first page says that it is the next one, too."""
+    sizes = (256, 4, 1, 4), (257, 4, 1, 4), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1)
+    strip = (273, 4, 1, 8 + 2 + 8 * 12 + 4), (278, 4, 1, 4), (279, 4, 1, 32)
+    return tiff(*sizes, *strip, following=8, rest=bytes(range(32)))
+
+
 def zipped(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -104,7 +124,12 @@ def refused_files() -> dict[str, bytes]:
         "no width.jpg": jpeg_of_size(0, 40),
         "nan.tif": tiff_array(hundred + np.nan),
         "infinite.tif": tiff_array(hundred + np.inf),
-        "double.tif": tiff_array(hundred.astype(np.float64)),
+        "deep lab.tif": tiff_array(np.zeros((12, 12, 3), np.uint16), photometric="cielab"),
+        "five samples.tif": tiff_array(np.zeros((12, 12, 5), np.uint16), photometric="rgb"),
+        "levels.tif": tiff_array(hundred + 255),
+        "cut deep.tif": tiff_array(np.zeros((12, 12, 3), np.uint16), photometric="rgb")[:-9],
+        "cut deflated.tif": tiff_array(np.zeros((12, 12, 3), np.uint16), photometric="rgb", compression="zlib")[:-9],
+        "deep bomb.tif": deep_bomb(),
         "integers.tif": tiff_array(hundred.astype(np.int32)),
         "complex.tif": tiff_array(hundred.astype(np.complex64)),
         "pages.tif": tiff_array(np.zeros((3, 12, 12), np.uint8), photometric="minisblack"),
@@ -127,6 +152,13 @@ def refused_files() -> dict[str, bytes]:
         "start.png": b"\x89PNG\r\n\x1a\n",
         "start.jpg": b"\xff\xd8",
         "zeros.webp": bytes(5000),
+        "noise.dng": np.random.default_rng(6).bytes(5000),
+        "more noise.nef": b"MM\0*" + np.random.default_rng(7).bytes(5000),
+        "noise.avif": b"\0\0\0\x18ftypavif" + np.random.default_rng(8).bytes(5000),
+        "some noise.heic": b"\0\0\0\x18ftypheic" + np.random.default_rng(9).bytes(5000),
+        "web page.heic": b"<!DOCTYPE html><html><body>404</body></html>",
+        "moving.gif": moving("GIF"),
+        "bad tags.png": png(8, 8, rows(8, 8), chunk(b"cICP", bytes([7, 99, 3, 0]))),
         "garbage.mp4": np.random.default_rng(5).bytes(5000),
     }  # fmt: skip
 
@@ -156,7 +188,16 @@ def good_files() -> dict[str, bytes]:
         "cmyk.tif": encoded(image.convert("CMYK"), "TIFF"),
         "lab.tif": encoded(image.convert("LAB"), "TIFF"),
         "floats.tif": tiff_array(ramp),
+        "double.tif": tiff_array(ramp.astype(np.float64)),
+        "half, planes.tif": tiff_array(np.stack([ramp] * 3).astype(np.float16), photometric="rgb"),
+        "deep cmyk.tif": tiff_array((np.dstack([ramp] * 4) * 65535).astype(np.uint16), photometric="separated"),
+        "photo.avif": encoded(PHOTO, "AVIF"),
+        "photo.jfif": encoded(PHOTO, "JPEG"),
+        "jpeg named.heic": encoded(PHOTO, "JPEG"),
+        "no gamma.png": png(8, 8, rows(8, 8), chunk(b"gAMA", bytes(4)), chunk(b"cHRM", bytes(32))),
+        "short tags.png": png(8, 8, rows(8, 8), chunk(b"cICP", b"\1")),
         "deep, big-endian.tif": tiff_array((ramp * 65535).astype(np.uint16), byteorder=">"),
+        "deep loop of pages.tif": deep_loop(),
         "loop of pages.tif": tiff_of_size(4, 4, following=8),
         "packed.tif": encoded(image, "TIFF", compression="tiff_lzw"),
         "progressive.jpg": encoded(PHOTO, "JPEG", progressive=True),

@@ -7,12 +7,28 @@ PHOTO_FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".jif": "JPEG",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+    ".avif": "AVIF",
     ".bmp": "BMP",
 }
-"""Endings of photographs, and what Pillow calls their format."""
+"""Endings of photographs that are read and written, and what Pillow calls their format."""
+RAW_ENDINGS = (
+    ".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr",
+    ".fff", ".iiq", ".rwl", ".dcr", ".kdc", ".mrw", ".erf", ".mef", ".mos", ".gpr",
+)  # fmt: skip
+OTHER_PHOTOS = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), ".jpg"),
+    ".gif": ".png",
+    **dict.fromkeys(RAW_ENDINGS, ".png"),  # 16 bit stay
+}
+"""Endings of photographs that are read but not written, and what their results are unless `--format` names another."""
+PHOTO_ENDINGS = (*PHOTO_FORMATS, *OTHER_PHOTOS)
+"""Endings of photographs that are looked for in folders."""
 SAFETENSORS = ".safetensors"
 CHECKPOINT_ENDINGS = (SAFETENSORS, ".pth", ".pt", ".ckpt")
 OPTION_ENDINGS = (".yml", ".yaml")

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.photo import read_photo, write_photo
+from vqcnir_arch.restoration.photos import read_photo, write_photo
 
 
 @pytest.fixture

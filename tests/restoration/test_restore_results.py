@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 import vqcnir_arch
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.photo import Photo, read_photo, write_photo
+from vqcnir_arch.restoration.photos import Photo, read_photo, write_photo
 from vqcnir_arch.restoration.results import as_result, is_result
 
 
@@ -74,11 +74,11 @@ def test_what_a_result_says(weights, night):
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_16_bit_results_are_known(tmp_path, ending, channels):
     rgb = np.random.default_rng(0).random((9, 14, 3), dtype=np.float32)
-    alpha = rgb[..., 0] if channels == 4 else None
-    photo = Photo(rgb, alpha, grey=channels == 1, bits=16)
+    alpha = rgb[..., 0] if channels in (2, 4) else None
+    photo = Photo(rgb, alpha, grey=channels < 3, bits=16)
     write_photo(tmp_path / f"photo{ending}", photo)
     write_photo(tmp_path / f"result{ending}", as_result(photo, rgb, "vqcnir 1"))
     assert not is_result(tmp_path / f"photo{ending}") and is_result(tmp_path / f"result{ending}")

@@ -16,7 +16,7 @@ from torch import Tensor
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.folders import named_by_ending, visible_files
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".bmp", ".tif", ".tiff", ".webp")
 
 
 class LoaderOptions(BaseModel):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_FAILURES = 100
 """The exit status is the number of files that failed, up to this."""
+USUAL = {"precision": "fp32", "padding": "exact", "fidelity": None, "faces": "aligned"}
+"""Defaults of the options that change a result beside its strength: it says which were others."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -56,7 +58,9 @@ def main(arguments: Sequence[str]) -> None:
     faces = FaceRestorer(net, known.precision, known.face_weights, known.strength) if known.faces == "whole" else None
     if known.out is not None:
         make_folder(known.out)
-    run = RestorationRun(net, known, faces, maker_line(net, checkpoint_file(known.weights), known.strength))
+    options = {name: getattr(known, name) for name, default in USUAL.items() if getattr(known, name) != default}
+    maker = None if known.strip_metadata else maker_line(net, checkpoint_file(known.weights), known.strength, options)
+    run = RestorationRun(net, known, faces, maker)
     with alone(part):
         tasks = part.of(found.tasks)
         failed = restore_part(run, tasks, found if part.is_first else Found(tasks), part.label)
@@ -73,6 +77,8 @@ def restore_part(run: RestorationRun, tasks: Sequence[Task], found: Found, label
     known = run.settings
     for note in found.notes():
         print(f"vqcnir: note: {note}", file=sys.stderr)
+    if known.format == "auto":
+        say_other_formats(tasks)
     for problem in found.problems:
         print(f"vqcnir: error: {problem}", file=sys.stderr)
     for task in tasks:
@@ -98,6 +104,17 @@ def summary(out: Path | None, restored: int, results: int, there: int, left: int
     return ", ".join([f"{restored} restored {beside if out is None else f'to {out}'}", *skipped, f"{failed} failed"])
 
 
+def say_other_formats(tasks: Sequence[Task]) -> None:
+    """Say in one line which photographs are read, but not written in their own format."""
+    others = [task for task in tasks if not task.is_video and task.source.suffix.lower() not in PHOTO_FORMATS]
+    if others:
+        pairs = sorted({f"{task.source.suffix or 'no ending'} as {task.target.suffix}" for task in others})
+        said = f"{len(others)} photograph{'s' if len(others) > 1 else ''}"
+        print(
+            f"vqcnir: note: {said} written as another format ({', '.join(pairs)}); --format names one", file=sys.stderr
+        )
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
@@ -116,13 +133,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU where there is one)")
     parser.add_argument(
-        "--precision", choices=PRECISIONS, default="fp32",
+        "--precision", choices=PRECISIONS,
         help="of the network, by autocast; without -all, what decides the codes stays in float32",
     )  # fmt: skip
-    parser.add_argument("--padding", choices=PADDING_RULES, default="exact", help="published: for published numbers")
+    parser.add_argument("--padding", choices=PADDING_RULES, help="published: for published numbers")
     parser.add_argument("--fidelity", type=float, metavar="W", help="CodeFormer: 0 its codes alone, 1 all of the input")
     parser.add_argument(
-        "--faces", choices=["aligned", "whole"], default="aligned",
+        "--faces", choices=["aligned", "whole"],
         help="face networks: what photographs are; whole ones need facexlib",
     )  # fmt: skip
     parser.add_argument("--face-weights", metavar="DIR", help="folder of facexlib's weights (default: its own)")
@@ -150,8 +167,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--compare", action="store_true", help="also write NAME_compare, before beside after, a PNG or a video"
     )
     parser.add_argument("--max-megapixels", type=float, default=100, help="refuse larger photographs (default: 100)")
+    parser.add_argument(
+        "--strip-metadata", action="store_true",
+        help="results without EXIF, XMP, texts and the line that says what made them; the colour profile stays",
+    )  # fmt: skip
     add_shard(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(**USUAL)
     return parser.parse_args(arguments)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from vqcnir_arch.errors import UserError, closest, nearest
 from vqcnir_arch.folders import cannot_be_read, named_by_ending, visible_files
-from vqcnir_arch.names import PHOTO_FORMATS
+from vqcnir_arch.names import PHOTO_ENDINGS
 from vqcnir_arch.restoration.video import VIDEO_ENDINGS
 
 MOST_LISTED = 20
@@ -107,7 +107,7 @@ def with_images(expanded: Expanded, otherwise: str) -> Expanded:
 
 def endings() -> tuple[str, ...]:
     """Return the endings that are looked for in folders."""
-    return (*PHOTO_FORMATS, *VIDEO_ENDINGS)
+    return (*PHOTO_ENDINGS, *VIDEO_ENDINGS)
 
 
 def is_readable(path: Path) -> bool:

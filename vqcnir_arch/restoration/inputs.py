@@ -11,6 +11,7 @@ from typing import NamedTuple
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.folders import named_by_ending
 from vqcnir_arch.restoration.expansion import expand, is_readable
+from vqcnir_arch.restoration.photos import written_ending
 from vqcnir_arch.restoration.results import is_result
 from vqcnir_arch.restoration.video import is_video, result_ending
 
@@ -124,7 +125,8 @@ def find_tasks(
 def target_of(source: Path, within: Path, out: Path | None, suffix: str, ending: str | None) -> Path:
     """Return where the result of a file goes that stands at `within` below what is given."""
     place = source if out is None else out / within
-    own = BESIDE_ENDING.get(place.suffix.lower(), place.suffix) if out is None else place.suffix
+    own = written_ending(place)
+    own = BESIDE_ENDING.get(own.lower(), own) if out is None else own
     return place.with_name(f"{place.stem}{suffix}{own if ending is None else ending}")
 
 

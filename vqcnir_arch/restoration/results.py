@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vqcnir_arch.archs.network import VQNetwork
-from vqcnir_arch.restoration.photo import PROCESSED_BY, READ, Photo
+from vqcnir_arch.restoration.photos import Metadata, Photo, processed_by
 from vqcnir_arch.restoration.video import is_video, video_comment
 from vqcnir_arch.version import __version__
 
@@ -19,32 +18,26 @@ SIGN = "vqcnir "
 """How the line that a result carries begins."""
 
 
-def maker_line(net: VQNetwork, checkpoint: Path, strength: float) -> str:
-    """Say what makes a result: version, network, the checkpoint's SHA-256, strength."""
+def maker_line(net: VQNetwork, checkpoint: Path, strength: float, options: Mapping[str, object] | None = None) -> str:
+    """Say what makes a result: version, network, the checkpoint's SHA-256, strength, other options by name."""
     with checkpoint.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     kind = type(net).__name__
-    return f"{SIGN}{__version__}, {kind}, checkpoint sha256 {digest}, strength {strength:g}"
+    said = [f"strength {strength:g}", *(f"{name} {value}" for name, value in (options or {}).items())]
+    return f"{SIGN}{__version__}, {kind}, checkpoint sha256 {digest}, {', '.join(said)}"
 
 
-def as_result(photo: Photo, rgb: np.ndarray, maker: str) -> Photo:
-    """Return a photograph in other colours, [H', W', 3], with the line that says what made them."""
-    exif = Image.Exif()
-    exif.load(photo.exif or b"")
-    exif[PROCESSED_BY] = maker
-    return replace(photo.with_colours(rgb), exif=exif.tobytes())
+def as_result(photo: Photo, rgb: np.ndarray, maker: str | None) -> Photo:
+    """Return a photograph in other colours, [H', W', 3], with the line that says what made them.
+
+    Without a line (None) it says nothing of itself: its file gets colours and their profile alone.
+    """
+    metadata = Metadata() if maker is None else photo.metadata.made_by(maker)
+    return replace(photo.with_colours(rgb), metadata=metadata)
 
 
 def is_result(path: Path) -> bool:
     """Whether a photograph or video carries such a line; only the beginning of the file is read."""
     if is_video(path):
         return video_comment(path).startswith(SIGN)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=READ) as image:
-                if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode all of it to be sure
-                    return False
-                return str(image.getexif().get(PROCESSED_BY)).startswith(SIGN)
-    except Exception:  # whatever Pillow lets escape: a file that cannot be read is no result, and is refused later
-        return False
+    return processed_by(path).startswith(SIGN)

@@ -20,7 +20,7 @@ from vqcnir_arch.restoration.attention_time import announcement
 from vqcnir_arch.restoration.faces import FaceRestorer, check_aligned
 from vqcnir_arch.restoration.inference import blended, restore_tensor
 from vqcnir_arch.restoration.inputs import Task
-from vqcnir_arch.restoration.photo import Photo, format_of, read_photo, resized, write_photo
+from vqcnir_arch.restoration.photos import Photo, format_of, note, read_photo, resized, write_photo
 from vqcnir_arch.restoration.results import as_result
 from vqcnir_arch.restoration.steady import steady
 from vqcnir_arch.restoration.strips.network import parts, strip_support
@@ -35,12 +35,14 @@ class RestorationRun:
         net: the network, in eval mode.
         settings: the command's options.
         faces: what restores whole photographs with a network for aligned faces.
-        maker: the line that the results carry.
+        maker: the line that the results carry; None: they carry no metadata.
     """
 
     bar: tqdm
 
-    def __init__(self, net: VQNetwork, settings: argparse.Namespace, faces: FaceRestorer | None, maker: str) -> None:
+    def __init__(
+        self, net: VQNetwork, settings: argparse.Namespace, faces: FaceRestorer | None, maker: str | None
+    ) -> None:
         self.net, self.settings, self.faces, self.maker = net, settings, faces, maker
         self.failed: list[Task] = []
         self.said: set[tuple[int, int] | str] = set()
@@ -215,14 +217,18 @@ class RestorationRun:
             pair = np.concatenate((resized(photo.rgb, image), image), axis=1)
             write_photo(
                 task.comparison,
-                as_result(Photo(pair, icc=photo.icc), pair, self.maker),
+                as_result(Photo(pair, icc=photo.icc, cicp=photo.cicp), pair, self.maker),
             )
-        write_photo(task.target, as_result(photo, image, self.maker))
+        lost = write_photo(task.target, as_result(photo, image, self.maker))
+        if lost:
+            tqdm.write(note(task.target, lost), file=sys.stderr)
 
     def video(self, task: Task) -> None:
         """Restore a video, each frame as a photograph of its size."""
         if self.faces is not None:
             raise UserError(f"video '{task.source}': '--faces whole' takes photographs alone")
+        if self.maker is None:
+            raise UserError(f"video '{task.source}': '--strip-metadata' takes photographs alone")
         make_folder(task.target.parent)
 
         def frame(rgb: np.ndarray) -> np.ndarray:

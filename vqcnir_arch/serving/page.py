@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.names import PHOTO_ENDINGS
 from vqcnir_arch.serving.example import example_photo
 from vqcnir_arch.serving.work import Limits, RestorationService
 
@@ -87,7 +88,7 @@ def build_page(gr: Any, names: Sequence[str], service: RestorationService) -> An
         gr.Markdown(f"# Restore a dark, blurred photo\n{limits_line(service.limits)}")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                photo = gr.File(label="Photo", file_types=["image"], height=160)
+                photo = gr.File(label="Photo", file_types=["image", *PHOTO_ENDINGS], height=160)
                 example = gr.Button("Take the example photo", size="sm", elem_id="example")
                 checkpoint = gr.Dropdown(list(names), value=names[0], label="Checkpoint")
                 button = gr.Button("Restore", variant="primary", elem_id="restore")

@@ -18,9 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.names import PHOTO_FORMATS
 from vqcnir_arch.restoration.inference import blended, check_strength
-from vqcnir_arch.restoration.photo import Photo, read_photo, resized, write_photo
+from vqcnir_arch.restoration.photos import Photo, read_photo, resized, write_photo, written_ending
 from vqcnir_arch.restoration.results import as_result, maker_line
 from vqcnir_arch.restoration.tiling import GB, NoRoom
 from vqcnir_arch.serving.offered import Networks
@@ -110,11 +109,11 @@ class RestorationService:
             results = self.folder / "result"
             shutil.rmtree(results, ignore_errors=True)  # the one before: Gradio has its own copy
             results.mkdir()
-            ending = upload.suffix if upload.suffix.lower() in PHOTO_FORMATS else ".png"
-            file = results / f"{upload.stem}_restored{ending}"
+            file = results / f"{upload.stem}_restored{written_ending(upload)}"
             maker = maker_line(self.networks.load(checkpoint), self.networks.paths[checkpoint], strength)
-            write_photo(file, as_result(photo, after, maker))
-            return Restored(picture(resized(photo.rgb, after)), picture(after), file, self.last.said)
+            lost = write_photo(file, as_result(photo, after, maker))
+            without = f"; {file.suffix} is without {', '.join(lost)}" if lost else ""
+            return Restored(picture(resized(photo.rgb, after)), picture(after), file, self.last.said + without)
 
     @contextmanager
     def errors_without_paths(self, upload: Path) -> Iterator[None]:

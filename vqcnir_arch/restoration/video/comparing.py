@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vqcnir_arch.atomic_files import atomic_write
-from vqcnir_arch.restoration.photo import resized
+from vqcnir_arch.restoration.photos import resized
 from vqcnir_arch.restoration.video.containers import container_of
 from vqcnir_arch.restoration.video.encoding import encoded
 from vqcnir_arch.restoration.video.frames import Frame, VideoReader

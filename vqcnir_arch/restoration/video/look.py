@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vqcnir_arch.restoration.photo import UPRIGHT
+from vqcnir_arch.restoration.photos import UPRIGHT
 from vqcnir_arch.restoration.video.colours import Colours, colours_of, to_rgb
 
 if TYPE_CHECKING:
