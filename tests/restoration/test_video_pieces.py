@@ -110,6 +110,13 @@ def test_goes_on_where_it_stopped(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_stopped_in_its_first_piece_leaves_nothing(tmp_path):
+    source = make_video(tmp_path / "a.mkv", 30, size=(16, 32))
+    with pytest.raises(Stopped):
+        restore_video(source, tmp_path / "out.mkv", stops_after(5)[0])
+    assert list(tmp_path.iterdir()) == [source]
+
+
 @pytest.mark.parametrize("other", ["job", "source", "stage"])
 def test_another_job_begins_anew(tmp_path, other):
     source = make_video(tmp_path / "a.mkv", 30, size=(16, 32))

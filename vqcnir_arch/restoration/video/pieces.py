@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from vqcnir_arch.atomic_files import atomic_write, make_folder, remove_leftovers, temporary_of, write_file
+from vqcnir_arch.atomic_files import atomic_write, remove_leftovers, temporary_of, write_file
 
 PIECE = 24
 """Frames of a piece: about a second, as far as players want from one key frame to the next."""
@@ -42,15 +42,17 @@ class Pieces:
 
     def __init__(self, target: Path, job: str) -> None:
         self.folder = folder_of(target)
+        self.job = hashlib.sha256(job.encode()).hexdigest()
         self.replaced = False
-        name = hashlib.sha256(job.encode()).hexdigest()
-        label = self.folder / "job"
-        if not (label.is_file() and label.read_text("utf-8", "replace") == name):
+        if not (self.label.is_file() and self.label.read_text("utf-8", "replace") == self.job):
             self.replaced = self.frames > 0
             self.remove()
-            make_folder(self.folder)
-            write_file(label, name.encode())
         remove_leftovers(self.folder)
+
+    @property
+    def label(self) -> Path:
+        """The file that says whose pieces they are; it is there before the first of them."""
+        return self.folder / "job"
 
     def files(self) -> list[Path]:
         """Return the pieces in their order; a name is the number of the first frame and that of all."""
@@ -68,6 +70,8 @@ class Pieces:
         Raises:
             UserError: they cannot be written.
         """
+        if not self.label.is_file():
+            write_file(self.label, self.job.encode())
         with atomic_write(self.folder / f"{self.frames:09}-{count}.piece") as file:
             for packet in packets:
                 file.write(HEADER.pack(packet.pts, packet.duration, packet.is_key, len(packet.data)))
