@@ -13,6 +13,8 @@ from vqcnir_arch import hub
 from vqcnir_arch.packaged import named_path
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="the extra [hub] is not installed")
+from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: E402
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -62,7 +64,9 @@ def test_from_the_cache(make_tiny, tmp_path, cached, monkeypatch):
 def test_by_the_network(tmp_path, monkeypatch):
     asked = []
 
-    def download(repo, file, revision=None):
+    def download(repo, file, revision=None, local_files_only=False):
+        if local_files_only:
+            raise LocalEntryNotFoundError("not here")
         asked.append((repo, file, revision))
         return str(tmp_path / file)
 

@@ -6,11 +6,11 @@ import os
 import re
 from pathlib import Path
 
-from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.names import CHECKPOINT_ENDINGS as ENDINGS
 
 PREFIX = "hf:"
 NAME = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w./-]+?))?(?::(?P<file>[\w./ -]+))?")
-ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt")
 USUAL = "model.safetensors"
 """The file that Hugging Face's conventions name."""
 
@@ -33,45 +33,48 @@ def hub_file(given: str) -> Path:
         raise UserError(f"checkpoint '{given}': expected hf:user/repo, hf:user/repo@revision or hf:user/repo:file.pth")
     try:
         import huggingface_hub
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
     except ImportError as error:
         raise UserError(f"checkpoint '{given}' needs huggingface_hub: pip install 'vqcnir[hub]'") from error
-    repo, revision = parts["repo"], parts["revision"]
-
-    def fetched(file: str) -> Path:
-        return Path(huggingface_hub.hf_hub_download(repo, file, revision=revision))
-
+    huggingface_hub.utils.logging.set_verbosity_error()  # it says of each try that it failed
+    repo, revision, file = parts["repo"], parts["revision"], parts["file"]
     try:
-        if parts["file"] is not None:
-            return fetched(parts["file"])
-        files = known_files(repo, revision)
-        checkpoints = [file for file in files if file.endswith(ENDINGS)]
+        if file is not None:
+            return fetched(repo, file, revision)
+        checkpoints = [each for each in known_files(repo, revision) if each.endswith(ENDINGS)]
         if USUAL in checkpoints or len(checkpoints) == 1:
-            return fetched(USUAL if USUAL in checkpoints else checkpoints[0])
-    except LocalEntryNotFoundError as error:
-        raise UserError(f"checkpoint '{given}' is not in the cache, and the Hub cannot be reached") from error
-    except EntryNotFoundError as error:
-        known = nearest(str(parts["file"]), known_files(repo, revision))
-        raise UserError(f"checkpoint '{given}' does not exist in its repository{known}") from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+            return fetched(repo, USUAL if USUAL in checkpoints else checkpoints[0], revision)
+    except HfHubHTTPError as error:
+        if isinstance(error, EntryNotFoundError):
+            raise UserError(f"checkpoint '{given}': the repository has no file '{file}'") from error
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"checkpoint '{given}' cannot be had from the Hub: {first}") from error
+    except Exception as error:  # each HTTP library has its own for a network that is not there
+        raise UserError(f"checkpoint '{given}' is not in the cache, and the Hub cannot be reached") from error
     if not checkpoints:
         raise UserError(f"checkpoint '{given}': the repository has no checkpoint (looked for {', '.join(ENDINGS)})")
-    raise UserError(
-        f"checkpoint '{given}': the repository has {', '.join(checkpoints)}: say which, {given}:{checkpoints[0]}"
-    )
+    several = ", ".join(checkpoints)
+    raise UserError(f"checkpoint '{given}': the repository has {several}: say which, {given}:{checkpoints[0]}")
+
+
+def fetched(repo: str, file: str, revision: str | None) -> Path:
+    """Return a file of a repository in the cache; what is not there is downloaded."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo, file, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return Path(hf_hub_download(repo, file, revision=revision))
 
 
 def known_files(repo: str, revision: str | None) -> list[str]:
-    """Return the names of a repository's files; without a network those in the cache."""
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError
+    """Return the names of a repository's files in the cache; where nothing is there, on the Hub."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return huggingface_hub.HfApi().list_repo_files(repo, revision=revision)
-    except HfHubHTTPError:
-        raise
-    except Exception:  # each HTTP library has its own for a network that is not there
-        folder = Path(huggingface_hub.snapshot_download(repo, revision=revision, local_files_only=True))
-        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return HfApi().list_repo_files(repo, revision=revision)
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
