@@ -18,7 +18,7 @@ from typing import Any
 from option_file import OptionFile
 from printed_rows import all_numbers, places, printed
 
-from vqcnir_arch.study.rows import Block, Row, resized, rows_of
+from vqcnir_arch.study.rows import Block, Row, option_file, resized, rows_of
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 STAMP = f"Written by scripts/{Path(__file__).name}: change the base, the row or the script."
@@ -297,7 +297,7 @@ def category(name: str, size: int) -> OptionFile:
 
 def files() -> dict[str, str]:
     """Return all option files that follow from others, path below `options/` to text."""
-    made = {f"vqcnir/ablations/{name}.yml": ablation(name, row) for name, row in rows_of("vqcnir").items()}
+    made = {option_file("vqcnir", name): ablation(name, row) for name, row in rows_of("vqcnir").items()}
     made["prior/train_prior_bilinear.yml"] = bilinear_prior()
     made["vqcnir/test_vqgan_lolblur.yml"] = vqgan(rows_of("study")["vqgan"])
     for host in ("femasr", "adacode"):
@@ -305,7 +305,7 @@ def files() -> dict[str, str]:
             made[f"{host}/{kind}_{host}_x2.yml"] = at_x2(f"{host}/{kind}_{host}_x4.yml")
     for base in TRAININGS:
         for name, row in rows_of(base).items():
-            made[f"{base.split('_')[0]}/sinca/train_{base}_{name}.yml"] = host_row(base, name, row)
+            made[option_file(base, name)] = host_row(base, name, row)
     stage3 = "codeformer_stage3"
     for name in WITH_GAN:
         made[f"codeformer/sinca/train_{stage3}_{name}_gan.yml"] = host_row(stage3, name, rows_of(stage3)[name], True)

@@ -15,9 +15,8 @@ def printed(row: Row, host: str, sets: str = "") -> list[PaperRow]:
         sets: end of the test sets' names; the others are left out.
     """
     wanted = [text.format(host) for text in row.printed]
-    found = [(f"{each.source} {each.table}: {each.method}", each) for each in paper_rows()]
-    found = [(label, each) for label, each in found if label in wanted and each.set.endswith(sets)]
-    return [each for _, each in sorted(found, key=lambda pair: wanted.index(pair[0]))]
+    found = [each for each in paper_rows() if each.label in wanted and each.set.endswith(sets)]
+    return sorted(found, key=lambda each: wanted.index(each.label))
 
 
 def places(found: list[PaperRow]) -> str:

@@ -11,17 +11,8 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.processes import is_first
 
 
-def run(pipeline: str, arguments: Sequence[str]) -> None:
-    """Train or test.
-
-    Args:
-        pipeline: `train` or `test`.
-        arguments: command line: `-opt FILE`, BasicSR's own flags, and `--root DIR` (default: the current folder), below
-            which experiments/, results/ and tb_logger/ go.
-
-    Raises:
-        UserError: bad input; nothing has been written then.
-    """
+def argument_parser(pipeline: str) -> argparse.ArgumentParser:
+    """Return the parser of a command line of `vqcnir train` or `vqcnir test`."""
     parser = argparse.ArgumentParser(prog=f"vqcnir {pipeline}", allow_abbrev=False)
     parser.add_argument("-opt", required=True, help="option file (YAML)")
     parser.add_argument("--root", default=".", help="folder for experiments/ and results/ (default: the current one)")
@@ -39,10 +30,25 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
         parser.add_argument(
             "--set", nargs="+", default=[], metavar="NAME", help="the papers' test set of each data set"
         )
+        parser.add_argument("--row", metavar="NAME", help="the papers' row to show alone, e.g. 'SinCA 4: FeMaSR + SA'")
         parser.add_argument("--reference", type=Path, metavar="DIR", help="the images that FID compares with")
-    known = parser.parse_args(arguments)
-    if pipeline == "test" and known.protocol is None and (known.set or known.reference):
-        raise UserError("--set and --reference are for an evaluation: name its --protocol")
+    return parser
+
+
+def run(pipeline: str, arguments: Sequence[str]) -> None:
+    """Train or test.
+
+    Args:
+        pipeline: `train` or `test`.
+        arguments: command line: `-opt FILE`, BasicSR's own flags, and `--root DIR` (default: the current folder), below
+            which experiments/, results/ and tb_logger/ go.
+
+    Raises:
+        UserError: bad input; nothing has been written then.
+    """
+    known = argument_parser(pipeline).parse_args(arguments)
+    if pipeline == "test" and known.protocol is None and (known.set or known.reference or known.row):
+        raise UserError("--set, --reference and --row are for an evaluation: name its --protocol")
 
     from vqcnir_arch.options import preflight, read_options
     from vqcnir_arch.options.unchecked import unchecked_blocks
@@ -53,14 +59,15 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
 
     is_train = pipeline == "train"
     root = Path(known.root).expanduser().resolve()
-    options = preflight(read_options(known.opt, known.force_yml), is_train, root)
+    notes: list[str] = []
+    options = preflight(read_options(known.opt, known.force_yml, notes), is_train, root)
     after = None
     if not is_train and known.protocol is not None:
         from vqcnir_arch.evaluation.after_test import AfterTest
 
-        after = AfterTest(known.protocol, options, known.set, known.reference)
+        after = AfterTest(known.protocol, options, known.set, known.reference, known.row)
         options["val"] |= after.wanted
-    for note in unchecked_blocks(options):
+    for note in (*notes, *unchecked_blocks(options)):
         print(f"vqcnir: note: {note}", file=sys.stderr)
 
     flags = ["-opt", known.opt, "--launcher", known.launcher]
@@ -68,7 +75,7 @@ def run(pipeline: str, arguments: Sequence[str]) -> None:
     status = 0
     try:
         # the command stands in the copy of the option file that BasicSR keeps
-        with launcher_fixes(options, flags), replaced(sys, "argv", [f"vqcnir_{pipeline}", *arguments]):
+        with launcher_fixes(options, flags, notes), replaced(sys, "argv", [f"vqcnir_{pipeline}", *arguments]):
             if is_train:
                 from basicsr.train import train_pipeline
 

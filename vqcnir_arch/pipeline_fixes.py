@@ -45,6 +45,7 @@ from basicsr.utils import options as basicsr_options
 from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.models import VQModel, kept_results
+from vqcnir_arch.options.kept_copy import as_run
 from vqcnir_arch.registry import MODEL_REGISTRY, lookup
 from vqcnir_arch.training.basicsr_parts import CheckedOptions, LazyPrefetcher, replaced, versions
 from vqcnir_arch.training.distributed import from_first, in_first, init_processes
@@ -58,14 +59,16 @@ from vqcnir_arch.training.sampling import ResumableSampler, SeededSamples, keep_
 
 
 @contextlib.contextmanager
-def launcher_fixes(checked: dict[str, Any], flags: Sequence[str]) -> Iterator[TrainingRun]:
+def launcher_fixes(checked: dict[str, Any], flags: Sequence[str], notes: Sequence[str] = ()) -> Iterator[TrainingRun]:
     """Fix BasicSR's pipelines for the duration of a run.
 
     Args:
         checked: the run's options, after `--force_yml` and `check_options`.
         flags: BasicSR's command line: `-opt FILE`, `--launcher`, `--auto_resume`, `--debug`.
+        notes: lines for the log on how the options came about.
     """
     fixes = PipelineFixes(checked, flags)
+    fixes.run.notes += notes
     with contextlib.ExitStack() as stack:
         for module in (basicsr.train, basicsr.test):
             for name in ("parse_options", "make_exp_dirs", "get_root_logger", "build_model"):
@@ -173,10 +176,14 @@ class PipelineFixes:
             make(options)
 
     def copy_opt_file(self, option_file: str, folder: str) -> None:
-        """BasicSR's copies the file, which may lie in the folder that was moved away, and reads it by the locale."""
+        """BasicSR's copies the file, which may lie in the folder that was moved away, and reads it by the locale.
+
+        What `--force_yml` and `from` made of the file stands below it.
+        """
         head = f"# GENERATE TIME: {time.asctime()}\n# CMD:\n# {' '.join(sys.argv)}\n\n"
+        text = self.option_text + as_run(self.option_text, self.checked)
         target = Path(folder, self.option_file.name)
-        in_first(lambda: write_file(target, (head + self.option_text).encode("utf-8", "backslashreplace")))
+        in_first(lambda: write_file(target, (head + text).encode("utf-8", "backslashreplace")))
 
     def get_root_logger(self, logger_name: str, log_level: int, log_file: str) -> Any:
         """The log of `night/first run` is `train_first run_TIME.log` in its folder: BasicSR repeats `night/`."""

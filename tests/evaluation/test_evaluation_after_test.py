@@ -126,6 +126,10 @@ def test_set_by_the_option_file(place, capsys):
     measured = json.loads((found / "summary.json").read_text())
     assert {row["set"] for row in measured["papers"]} == {"CelebChild-Test"} and len(measured["papers"]) == 6
 
+    run("--protocol", "face", "--row", "SinCA 4: DAEFR + SinCA")  # tables 2 and 3 have it as well
+    measured = json.loads((found / "summary.json").read_text())
+    assert [(row["source"], row["method"]) for row in measured["papers"]] == [("SinCA, table 4", "DAEFR + SinCA")]
+
 
 def test_pair_by_the_option_file(place):
     run("--protocol", "lolblur")
@@ -140,7 +144,16 @@ def test_set_and_reference_refused_before_the_run(place):
         ("--protocol", "face", "--set", "CelebA-Test", "CelebChild-Test"): "has 1 data sets: dark",
         ("--protocol", "face", "--reference", "nigt"): r"reference set 'nigt' does not exist \(did you mean 'night'",
         ("--protocol", "lolblur", "--reference", "night"): "leave --reference out",
-        ("--set", "CelebA-Test"): "--set and --reference are for an evaluation: name its --protocol",
+        ("--set", "CelebA-Test"): "--set, --reference and --row are for an evaluation: name its --protocol",
+        ("--protocol", "face", "--row", "FeMaSR + SinCA"): "no paper prints a row 'FeMaSR \\+ SinCA' for the test sets",
+        (
+            "--protocol",
+            "face",
+            "--set",
+            "CelebChild-Test",
+            "--row",
+            "DAEFR + SA",
+        ): r"for CelebChild-Test \(did you mean 'D",
     }.items():
         with pytest.raises(UserError, match=expected):
             run(*arguments)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -145,6 +146,29 @@ def check_size(cls: type[VQNetwork], options: Mapping[str, Any], state_dict: Map
         raise UserError(f"the options make a network of {needed:,} numbers, the tensors have {stored:,} bytes")
 
 
+def recognise(state_dict: Mapping[str, Tensor], name: str) -> tuple[type[VQNetwork], dict[str, Any]]:
+    """Return what `detect` gives, of a network that is not larger than its checkpoint.
+
+    Raises:
+        UserError: the tensors are of something else, or broken; the message begins with `name`.
+    """
+    with broken(name):
+        cls, options = detect(state_dict, name)
+        check_size(cls, options, state_dict)
+    return cls, options
+
+
+@contextlib.contextmanager
+def broken(name: str) -> Iterator[None]:
+    """Turn what broken options of a checkpoint raise into a `UserError` that says whose they are."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name} is broken: {type(error).__name__} {str(error).splitlines()[0]}") from error
+
+
 def dense(state_dict: Mapping[str, Tensor]) -> list[Tensor]:
     """Return the tensors that have a storage; sparse ones have none."""
     return [tensor for tensor in state_dict.values() if tensor.layout == torch.strided]
@@ -184,15 +208,11 @@ def load_network(
         state_dict = source
     else:
         state_dict, name = read_state_dict(source, key=key), f"checkpoint '{source}'"
-    try:
+    with broken(name):
         state_dict = without_prefix(state_dict, name)
-        cls, options = detect(state_dict, name)
-        check_size(cls, options, state_dict)
+    cls, options = recognise(state_dict, name)
+    with broken(name):
         net = cls(**options)
-    except UserError as error:
-        raise UserError(str(error) if name in str(error) else f"{name}: {error}") from error
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{name} is broken: {type(error).__name__} {str(error).splitlines()[0]}") from error
     load_into(net, state_dict, name)
     for key, tensor in net.named_parameters():
         if not torch.isfinite(tensor).all():

@@ -10,6 +10,7 @@ from vqcnir_arch.arguments import named_path, positive
 from vqcnir_arch.evaluation.evaluate import Evaluation, evaluate
 from vqcnir_arch.evaluation.papers import paper_rows
 from vqcnir_arch.evaluation.protocols import PROTOCOLS, find_protocol
+from vqcnir_arch.evaluation.sets import find_row
 from vqcnir_arch.evaluation.write import missing, write_all
 from vqcnir_arch.shards import add_shard, alone, chosen_shard
 
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--reference", type=named_path, metavar="DIR", help="the images that FID compares with")
     parser.add_argument("--set", dest="test_set", metavar="NAME", help="the papers' test set, e.g. 'DIV2K valid x2'")
+    parser.add_argument(
+        "--row", metavar="NAME", help="the one of the papers' rows to show, e.g. 'SinCA 4: FeMaSR + SA'"
+    )
     parser.add_argument("--pair", nargs=2, metavar=("INPUT", "TRUTH"), help="folders, e.g. low_blur high_sharp_scaled")
     parser.add_argument("--suffix", default="", help="what the results' names end in beyond the ground truths'")
     parser.add_argument("--device", help="cuda, cuda:1, cpu (default: the GPU if there is one)")
@@ -44,6 +48,8 @@ def main(arguments: Sequence[str]) -> None:
     add_shard(parser)
     known = parser.parse_args(arguments)
     known.shard = chosen_shard(known.shard)
+    if known.row is not None:
+        find_row(known.row, find_protocol(known.protocol), [known.test_set])
     results, protocol, truths = known.results, known.protocol, known.gt
     rest = {name: value for name, value in vars(known).items() if name not in ("results", "protocol", "gt")}
     with alone(known.shard):

@@ -15,7 +15,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.evaluate import check_reference, evaluate
 from vqcnir_arch.evaluation.papers import FolderPair, sets_of
 from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, find_protocol
-from vqcnir_arch.evaluation.sets import find_pair, sets_of_blocks
+from vqcnir_arch.evaluation.sets import find_pair, find_row, sets_of_blocks
 from vqcnir_arch.registry import DATASET_REGISTRY, MODEL_REGISTRY, lookup
 
 
@@ -37,17 +37,23 @@ class AfterTest:
         options: the checked option file.
         sets: the papers' test set of each data set, in their order; empty: as their names and folders say.
         reference: folder of the images that FID compares with.
+        row: label or method of the papers' row to show alone, where a data set's test set has it.
 
     Attributes:
         wanted: options of `val:` that make the run write what the protocol measures.
 
     Raises:
-        UserError: there is no such protocol, test set or reference, or the model or the data sets cannot give what the
-            protocol needs.
+        UserError: there is no such protocol, test set, row or reference, or the model or the data sets cannot give
+            what the protocol needs.
     """
 
     def __init__(
-        self, protocol: str, options: dict[str, Any], sets: Sequence[str] = (), reference: Path | None = None
+        self,
+        protocol: str,
+        options: dict[str, Any],
+        sets: Sequence[str] = (),
+        reference: Path | None = None,
+        row: str | None = None,
     ) -> None:
         from vqcnir_arch.models import VQModel
 
@@ -67,6 +73,7 @@ class AfterTest:
         # in BasicSR's order
         blocks = [block for name, block in sorted(options["datasets"].items()) if name.split("_")[0] == "test"]
         named = sets_of_blocks(sets, blocks, options.get("scale", 1), self.protocol)
+        self.row = None if row is None else find_row(row, self.protocol, named)
         self.tests = [self.tested(block, test_set) for block, test_set in zip(blocks, named, strict=True)]
 
     def tested(self, block: dict[str, Any], test_set: str | None) -> Tested:
@@ -103,6 +110,7 @@ class AfterTest:
                 reference=self.reference,
                 test_set=test.test_set,
                 pair=test.pair,
+                row=self.row,
                 suffix=self.suffix,
                 device=device,
             )

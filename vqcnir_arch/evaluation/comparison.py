@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-from vqcnir_arch.evaluation.papers import FolderPair, PaperRow, papers, sets_of
+from vqcnir_arch.evaluation.papers import FolderPair, PaperRow, paper_rows, papers, sets_of
 from vqcnir_arch.evaluation.protocols import WAYS, Column, Protocol
 
 OPEN_WAYS = {
@@ -27,12 +27,22 @@ CROPPED = ("psnr", "ssim")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What our numbers were measured on: so many images, of the papers' test set that the user says, if he does."""
+    """What our numbers were measured on: so many images, of the papers' test set that the user says, if he does.
+
+    `row` is the label or the method of the papers' row that they are to stand beside; None: all of the test set.
+    """
 
     protocol: Protocol
     images: int
     test_set: str | None = None
     pair: FolderPair = (None, None)
+    row: str | None = None
+
+    @property
+    def rows(self) -> list[PaperRow]:
+        """The papers' rows beside ours."""
+        rows = paper_rows(self.protocol, self.test_set)
+        return [row for row in rows if self.row in (None, row.label, row.method)]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from vqcnir_arch.evaluation.measure import Measurements, Meter
 from vqcnir_arch.evaluation.pairs import Pair, find_pairs
 from vqcnir_arch.evaluation.papers import sets_of
 from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, WAYS, Column, Protocol, find_protocol
-from vqcnir_arch.evaluation.sets import find_pair, find_set
+from vqcnir_arch.evaluation.sets import find_pair, find_row, find_set
 from vqcnir_arch.evaluation.statistics import Mean, mean_with_interval
 from vqcnir_arch.shards import WHOLE, Shard
 
@@ -72,6 +72,7 @@ def evaluate(
     reference: Path | None = None,
     test_set: str | None = None,
     pair: Sequence[str | None] | None = None,
+    row: str | None = None,
     suffix: str = "",
     device: str | None = None,
     batch: int | None = None,
@@ -91,6 +92,7 @@ def evaluate(
         test_set: the papers' test set that this is, for protocols with several.
         pair: names of the folders of inputs and ground truths, for test sets with several; default: the ground truths'
             as their path says, the inputs' not known.
+        row: label or method of the papers' row that stands beside the results; default: all of the test set.
         suffix: what the results' names end in beyond the ground truths'.
         device: for the networks; default: the GPU if there is one.
         batch: images at once on the device; default 8 on a GPU, 1 on a CPU.
@@ -102,6 +104,8 @@ def evaluate(
     """
     chosen = find_protocol(protocol)
     test_set = None if test_set is None else find_set(test_set, chosen)
+    if row is not None:
+        find_row(row, chosen)
     folders = find_pair(pair, chosen, gt=truths if isinstance(truths, Path) else None)
     check_reference(chosen, reference)
     all_pairs, about = find_pairs(results, chosen, truths, suffix)
@@ -147,7 +151,7 @@ def evaluate(
                 _measure_set(column, chosen, pairs, results, reference, meter.measured, journal, on, batch)
     finally:
         journal.close()
-    conditions = Conditions(chosen, len(all_pairs), test_set, folders or (None, None))
+    conditions = Conditions(chosen, len(all_pairs), test_set, folders or (None, None), row)
     if shard.count > 1:
         return Evaluation(conditions, about, pairs, meter.measured, {}, {}, out, unusual, shard)
     return _summary(Evaluation(conditions, about, pairs, meter.measured, {}, {}, out, unusual))

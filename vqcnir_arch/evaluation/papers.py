@@ -146,6 +146,11 @@ class PaperRow:
         return f"{self.source}, table {self.table}" if self.table.isdigit() else self.source
 
     @property
+    def label(self) -> str:
+        """What names the row whatever the test set: `SinCA 4: FeMaSR + SA`."""
+        return f"{self.source} {self.table}: {self.method}"
+
+    @property
     def numbers(self) -> str:
         """The values in one line, as printed."""
         return " / ".join(value.printed for value in self.values.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqcnir_arch.errors import UserError, nearest
-from vqcnir_arch.evaluation.papers import FolderPair, TestSet, sets_of
+from vqcnir_arch.evaluation.papers import FolderPair, TestSet, paper_rows, sets_of
 from vqcnir_arch.evaluation.protocols import Protocol
 
 ROOTS = ("dataroot", "dataroot_gt", "dataroot_lq")
@@ -19,6 +19,21 @@ def find_set(name: str, protocol: Protocol) -> str:
     known = sets_of(protocol)
     if name not in known:
         raise UserError(f"protocol {protocol.name} has no test set '{name}'{nearest(name, known)}")
+    return name
+
+
+def find_row(name: str, protocol: Protocol, sets: Sequence[str | None] = (None,)) -> str:
+    """Return the name of a row that papers print for one of the test sets, as its label or its method.
+
+    Raises:
+        UserError: there is none for any of these sets; with the nearest one.
+    """
+    rows = [row for test_set in sets for row in paper_rows(protocol, test_set)]
+    known = {row.label for row in rows} | {row.method for row in rows}
+    if name not in known:
+        named = [test_set for test_set in sets if test_set]
+        where = f" for {', '.join(named)}" if named else f" for the test sets of protocol {protocol.name}"
+        raise UserError(f"--row: no paper prints a row '{name}'{where}{nearest(name, known)}")
     return name
 
 

@@ -12,7 +12,7 @@ from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.comparison import column_for, compare
 from vqcnir_arch.evaluation.evaluate import Evaluation, describe
 from vqcnir_arch.evaluation.journal import ESCAPED
-from vqcnir_arch.evaluation.papers import PaperRow, paper_rows
+from vqcnir_arch.evaluation.papers import PaperRow
 from vqcnir_arch.evaluation.protocols import Column
 from vqcnir_arch.evaluation.statistics import LEVEL, RESAMPLES, SEED, Mean, unit
 
@@ -96,12 +96,8 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "failed": evaluation.measured.failed,
         "undefined": evaluation.undefined,
         "not_8_bit_rgb_png": evaluation.unusual,
-        "papers": [_paper_entry(row, evaluation) for row in _papers(evaluation)],
+        "papers": [_paper_entry(row, evaluation) for row in evaluation.conditions.rows],
     }
-
-
-def _papers(evaluation: Evaluation) -> list[PaperRow]:
-    return paper_rows(evaluation.protocol, evaluation.conditions.test_set)
 
 
 def _paper_entry(row: PaperRow, evaluation: Evaluation) -> dict[str, Any]:
@@ -147,8 +143,8 @@ def _comparison(evaluation: Evaluation) -> str:
     ours = [_interval(column, evaluation.means.get(column.name)) for column in columns]
     rows = [["**these results**", "", *ours]]
     reasons: dict[str, int] = {}
-    several_sets = len({row.set for row in _papers(evaluation)}) > 1
-    for row in _papers(evaluation):
+    several_sets = len({row.set for row in evaluation.conditions.rows}) > 1
+    for row in evaluation.conditions.rows:
         cells = {column.name: "" for column in columns}
         for measure, printed in row.values.items():
             column = column_for(measure, printed.way, evaluation.protocol)

@@ -7,6 +7,7 @@ from typing import Any
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import nearest
+from vqcnir_arch.options.contradictions import scale_contradictions
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, lookup, names
 
 
@@ -60,8 +61,7 @@ def unfit_network(model: str, trains_prior: bool, options: dict[str, Any]) -> li
     if network.builds_prior(block) != trains_prior:
         kind = "a prior (stage I)" if trains_prior else "a restoration network (stage II)"
         return [f"network_g: {model} trains {kind}, not a {name}"]
-    scale, of_data = network.scale_of(block), options.get("scale", 1)
-    return [] if scale == of_data else [f"scale: {of_data}, but network_g enlarges by {scale}"]
+    return scale_contradictions(options)
 
 
 def unfit_quantizer_losses(block: Any, train: dict[str, Any]) -> list[str]:

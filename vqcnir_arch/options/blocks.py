@@ -15,16 +15,20 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.data.files import LoaderOptions
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.options.sections import check_section, mapping, shown
-from vqcnir_arch.options.signatures import signature_schema
+from vqcnir_arch.options.signatures import signature_schema, takes_any_option
 from vqcnir_arch.registry import (
     ARCH_REGISTRY,
     DATASET_REGISTRY,
     ENHANCER_REGISTRY,
     FUSION_REGISTRY,
+    LOSS_REGISTRY,
+    METRIC_REGISTRY,
     QUANTIZER_REGISTRY,
     Registry,
     level_block,
     lookup,
+    names,
+    optimizers,
 )
 from vqcnir_arch.training.run_folder import name_problem
 
@@ -72,6 +76,50 @@ PARTS = {
     "enhancer": (ENHANCER_REGISTRY, ("channels", "index"), {"depth": int}),
     "fusion": (FUSION_REGISTRY, ("channels", "coarser_channels", "norm_groups"), {}),
 }
+
+
+def known_options(place: tuple[str, ...], block: Mapping[str, Any]) -> set[str] | None:
+    """Return the options of the type, or the types, that a block at a place of the option file has.
+
+    None where that cannot be said: the type is unknown, or takes any option.
+    """
+    kinds = block["type"] if isinstance(block["type"], list) else [block["type"]]
+    each = [options_of_type(place, str(kind)) for kind in kinds]
+    return None if None in each else {"type"}.union(*(options or () for options in each))
+
+
+def options_of_type(place: tuple[str, ...], kind: str) -> set[str] | None:
+    """Return what `known_options` does, of one type and without `type` itself."""
+    registry: Registry | None = None
+    known: Mapping[str, Any] = {}
+    decided: tuple[str, ...] = ()
+    more: Mapping[str, type] = {}
+    match place:
+        case (network,) if network.startswith("network_"):
+            registry = ARCH_REGISTRY
+        case (network, part) if network.startswith("network_") and part in PARTS:
+            registry, decided, more = PARTS[part]
+            if kind == "none":
+                return {*more}
+        case ("datasets", _):
+            registry = DATASET_REGISTRY
+        case ("val", "metrics", _):
+            registry, decided, more = METRIC_REGISTRY, ("img", "img2"), {"better": str}
+        case ("train", "optim_g" | "optim_d"):
+            known, decided = optimizers(), ("params",)
+        case ("train", "scheduler"):
+            known, decided = SCHEDULERS, ("optimizer",)
+        case ("train", _):
+            registry = LOSS_REGISTRY
+    if registry is not None and kind in names(registry):
+        known = {kind: lookup(registry, kind)}
+    target = known.get(kind)
+    if target is None:
+        return None
+    if registry is DATASET_REGISTRY:
+        schema = getattr(target, "Options", None)  # BasicSR's take any dictionary
+        return None if schema is None else {field.alias or name for name, field in schema.model_fields.items()}
+    return None if takes_any_option(target) else {*inspect.signature(target).parameters, *more} - {*decided}
 
 
 def check_block(
@@ -141,7 +189,7 @@ def check_network(findings: list[str], block: Any, where: str) -> dict[str, Any]
         return checked
     for part, (registry, decided, more) in PARTS.items():
         inner = checked.get(part)
-        if not isinstance(inner, dict) or inner == {"type": "none"}:
+        if not isinstance(inner, dict) or (inner.get("type") == "none" and inner.keys() <= {"type", *more}):
             continue  # what is no mapping has its finding from the network's signature
         place = f"{where}: {part}"
         if part in target.per_level_blocks:

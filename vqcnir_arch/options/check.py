@@ -11,6 +11,7 @@ from vqcnir_arch.options.blocks import SCHEDULERS, check_block, check_dataset, c
 from vqcnir_arch.options.contradictions import (
     checkpoints_without_network,
     float16_on_cpu,
+    scale_contradictions,
     switches_without_reader,
     training_contradictions,
 )
@@ -58,6 +59,7 @@ def find_problems(options: Any, is_train: bool) -> tuple[dict[str, Any], list[st
         check_training(findings, checked, present=mapping(options))
     elif not mapping(options).get("val"):
         findings.append("val is missing: a test needs at least save_img")
+    findings += [] if is_train else scale_contradictions(checked)
     check_model(findings, checked, is_train)
     if isinstance(checked.get("num_gpu"), int) and checked["num_gpu"] > torch.cuda.device_count():
         findings.append(

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import nearest
 from vqcnir_arch.options.schema import TrainSection
 from vqcnir_arch.options.sections import mapping
+from vqcnir_arch.registry import ARCH_REGISTRY, lookup, names
 
 OWN_SWITCHES = (
     "amp",
@@ -68,6 +70,16 @@ def checkpoints_without_network(options: dict[str, Any]) -> list[str]:
         for label in labels
         if label not in known
     ]
+
+
+def scale_contradictions(options: dict[str, Any]) -> list[str]:
+    """A test whose network enlarges by another factor than its data would fail at the first metric."""
+    block = mapping(options.get("network_g"))
+    network = lookup(ARCH_REGISTRY, block["type"]) if block.get("type") in names(ARCH_REGISTRY) else None
+    if not (isinstance(network, type) and issubclass(network, VQNetwork)):
+        return []
+    scale, of_data = network.scale_of(block), options.get("scale", 1)
+    return [] if scale == of_data else [f"scale: {of_data}, but network_g enlarges by {scale}"]
 
 
 def schedule_contradictions(block: Any, total_iter: Any) -> list[str]:

@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.options.blocks import PARTS, SCHEDULERS
+from vqcnir_arch.options.from_checkpoint import FROM
 from vqcnir_arch.options.schema import Experiment, PathSection, TrainSection
 from vqcnir_arch.options.signatures import signature_schema
 from vqcnir_arch.registry import (
@@ -31,6 +32,7 @@ from vqcnir_arch.registry import (
 )
 
 Schema = dict[str, Any]
+CHECKPOINT: Schema = {"type": "string", "description": "checkpoint whose network this is"}
 KNOWN = ("vqcnir_arch.", "basicsr.")
 """Beginnings of the modules whose classes the schema describes."""
 
@@ -55,6 +57,9 @@ class SchemaMaker:
         for part, (registry, decided, more) in PARTS.items():
             self.block(part, {name: self.call(lookup(registry, name), decided, more) for name in known(registry)})
         self.block("network", {name: self.network(name) for name in known(ARCH_REGISTRY)})
+        network = self.definitions["network"]
+        network["anyOf"] = [{"required": network.pop("required")}, {"required": [FROM]}]
+        network["properties"][FROM] = CHECKPOINT
         self.block("loss", {name: self.call(lookup(LOSS_REGISTRY, name)) for name in known(LOSS_REGISTRY)})
         metrics = {
             name: self.call(lookup(METRIC_REGISTRY, name), ("img", "img2"), {"better": str})
@@ -119,6 +124,7 @@ class SchemaMaker:
                 part: part for part in PARTS if part in schema["properties"] and part not in target.per_level_blocks
             }
             refer(schema["properties"], inside)
+            schema["properties"][FROM] = CHECKPOINT
         return schema
 
     def call(self, target: Any, decided: tuple[str, ...] = (), more: Mapping[str, type] | None = None) -> Schema:

@@ -11,7 +11,9 @@ from typing import Any
 
 import yaml
 
-from vqcnir_arch.errors import UserError, nearest
+from vqcnir_arch.errors import UserError
+from vqcnir_arch.options.force import apply_forced
+from vqcnir_arch.options.from_checkpoint import resolve_networks
 from vqcnir_arch.options.published import refuse_published
 from vqcnir_arch.options.schema import Experiment
 from vqcnir_arch.shipped import shipped
@@ -64,19 +66,29 @@ class OptionLoader(yaml.SafeLoader):
         return node
 
 
-def read_options(path: str | os.PathLike[str], force: Sequence[str] = ()) -> dict[str, Any]:
-    """Read an option file and apply `--force_yml` entries such as `train:ema_decay=0.999`.
+def read_options(
+    path: str | os.PathLike[str], force: Sequence[str] = (), notes: list[str] | None = None
+) -> dict[str, Any]:
+    """Read an option file, apply `--force_yml` entries, and read networks `{from: CHECKPOINT}` from their checkpoints.
+
+    Args:
+        path: the file.
+        force: entries such as `train:ema_decay=0.999`.
+        notes: takes one line for each thing that became another than what stands in the file and in the entries.
 
     Raises:
-        UserError: the file is missing, not YAML or a published project's, or an entry names a key that is not in it.
+        UserError: the file is missing, not YAML or a published project's, an entry names a key that is not in it, or a
+            network's checkpoint cannot be read or is another network's.
     """
     path = option_file(path)
     options, twice = load_file(path)
     refuse_published(options, path)
     if twice:
         raise UserError(f"option file '{path}', {twice[0]}")
-    for entry in force:
-        apply_forced(options, entry)
+    forced, dropped = apply_forced(options, force)
+    read = resolve_networks(options, forced)
+    if notes is not None:
+        notes += [*dropped, *read]
     return options
 
 
@@ -140,22 +152,3 @@ def option_file(path: str | os.PathLike[str]) -> Path:
         if own is None or not own.is_file():
             raise
         raise UserError(f"{error}; vqcnir brings '{own}'") from error
-
-
-def apply_forced(options: dict[str, Any], entry: str) -> None:
-    """Set one existing option from `section:key=value`; the value is read as YAML."""
-    place, equals, value = entry.partition("=")
-    if not equals:
-        raise UserError(f"--force_yml '{entry}': expected section:key=value")
-    *sections, last = place.strip().split(":")
-    block = options
-    for key in sections:
-        if not isinstance(block.get(key), dict):
-            raise UserError(f"--force_yml '{entry}': there is no section '{key}'{nearest(key, block)}")
-        block = block[key]
-    if last not in block:
-        raise UserError(f"--force_yml '{entry}': there is no option '{last}' in the file{nearest(last, block)}")
-    try:
-        block[last] = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: as of the date 2026-02-30
-        raise UserError(f"--force_yml '{entry}': '{value}' is not YAML") from error

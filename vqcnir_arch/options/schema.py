@@ -24,7 +24,9 @@ class PathSection(Section):
     """`path:`"""
 
     more = r"(pretrain_network|strict_load|param_key)_\w+"
-    pretrain_network_g: str | None = Field(None, description="checkpoint that network_g starts from, ours or published")
+    pretrain_network_g: str | None = Field(
+        None, description="checkpoint that network_g starts from, ours or published; default: that of network_g: from"
+    )
     pretrain_network_d: str | None = Field(None, description="checkpoint that network_d starts from")
     strict_load_g: bool = Field(True, description="every tensor of the network must be in the file, and no other")
     strict_load_d: bool = Field(True, description="the same for network_d")
@@ -123,7 +125,10 @@ class Experiment(Section):
     num_gpu: NonNegativeInt | Literal["auto"] = Field(description="0 for the CPU, auto for all GPUs there are")
     manual_seed: int | None = Field(None, description="random seed")
     datasets: dict[str, Block] = Field(description="train, val or val_*, and test_*")
-    network_g: Block = Field(description="the network")
+    network_g: Block = Field(
+        description="the network: {type: ..., options}, or {from: CHECKPOINT} as a checkpoint has it; beside `from` "
+        "stand only options that say nothing about the tensors (padding, prior, ...)"
+    )
     network_d: Block | None = Field(None, description="the discriminator")
     path: PathSection = Field(description="checkpoints to start from")
     train: TrainSection | None = Field(None, description="losses, optimisers, length")

@@ -92,9 +92,12 @@ ROWS = {
         bases=("study",),
         printed=(
             "VQCNIR 1: VQCNIR",
+            "VQCNIR 2: VQCNIR",
             "VQCNIR 3: VQCNIR",
             "VQCNIR supplement 2: VQCNIR (AIEM)",
             "VQCNIR supplement 3: VQCNIR (DBCA)",
+            "LIEDNet LOL-Blur: VQCNIR",
+            "LIEDNet Real-LOL-Blur: VQCNIR",
         ),
     ),
     "retrain": Row(
@@ -246,6 +249,13 @@ def rows_of(base: str) -> dict[str, Row]:
         for name, row in ROWS.items()
         if base in row.bases
     }
+
+
+def option_file(base: str, name: str) -> str:
+    """Return the option file, below `options/`, of a row by the name that it has at a base other than `study`."""
+    if base == "vqcnir":
+        return f"vqcnir/ablations/{name}.yml"
+    return f"{base.split('_')[0]}/sinca/train_{base}_{name}.yml"
 
 
 def resized(network: Block, sizes: dict[str, Block]) -> Block:
