@@ -12,7 +12,8 @@ from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.options.sections import shown
 from vqcnir_arch.registry import ARCH_REGISTRY, lookup
-from vqcnir_arch.tensor_files import checkpoint_file, load_file, unwrapped
+from vqcnir_arch.state_dicts import unwrapped
+from vqcnir_arch.tensor_files import checkpoint_file, load_file, refuse_training_state
 
 FROM = "from"
 Place = tuple[str, ...]
@@ -68,7 +69,9 @@ def resolved(options: dict[str, Any], name: str, forced: Collection[Place]) -> d
         if replaces_file and ("path", option) not in forced:
             path.pop(option, None)
     file = checkpoint_file(source)
-    tensors, wrapper = unwrapped(load_file(file, "checkpoint"), source, path.get(key))
+    content = load_file(file, "checkpoint")
+    refuse_training_state(content, file)
+    tensors, wrapper = unwrapped(content, source, path.get(key))
     if path.get(weights) is None:
         path |= {weights: str(file), key: wrapper}
 

@@ -17,13 +17,14 @@ from vqcnir_arch.archs.loading import load_into
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.data.basicsr_pairs import broken_pairs
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.file_kinds import is_safetensors
 from vqcnir_arch.metrics.pyiqa_metric import built_metric, calculate_pyiqa, needs_ground_truth
 from vqcnir_arch.options.blocks import SCHEDULERS
 from vqcnir_arch.options.check import find_problems
 from vqcnir_arch.options.sections import mapping
 from vqcnir_arch.options.unchecked import is_own_loss, model_class
 from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup, optimizers
-from vqcnir_arch.tensor_files import SAFETENSORS, checkpoint_file, read_state_dict, read_training_state
+from vqcnir_arch.tensor_files import checkpoint_file, read_state_dict, read_training_state
 from vqcnir_arch.training.saved_runs import below
 
 
@@ -173,7 +174,7 @@ def check_format(path: str, model: type | None) -> None:
     file = checkpoint_file(path)
     if model is None or getattr(model, "load_network", None) is not BaseModel.load_network:
         return
-    if file.suffix == SAFETENSORS:
+    if is_safetensors(file):
         raise UserError(f"{model.__name__} reads .pth files alone: vqcnir convert {path} {file.stem}.pth")
 
 
