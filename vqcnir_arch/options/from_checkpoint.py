@@ -73,7 +73,7 @@ def resolved(options: dict[str, Any], name: str, forced: Collection[Place]) -> d
     refuse_training_state(content, file)
     tensors, wrapper = unwrapped(content, source, path.get(key))
     if path.get(weights) is None:
-        path |= {weights: str(file), key: wrapper}
+        path |= {weights: str(file), key: wrapper or None}
 
     cls, found = recognise(without_prefix(tensors, source), f"checkpoint '{source}'")
     own = json.loads(json.dumps(cls.complete_options(found)))
