@@ -65,6 +65,7 @@ def test_test_run(sinca, place, model):
     """The images are those of the network itself; BasicSR's own model takes it, too."""
     content = test_file({"from": "sinca.pth", "padding": "published"})
     content["model_type"] = model
+    del content["val"]["suffix"]  # SRModel reads it without a default
     dispatch(["test", *written(content)])
     images = [name for name in files_below(place / "results/tiny/visualization") if name.endswith(".png")]
     assert len(images) == (2 if model == "SRModel" else 4)  # BasicSR's leaves the videos' names out

@@ -22,10 +22,13 @@ class LazyPrefetcher(CPUPrefetcher):
 
 
 class CheckedOptions:
-    """In place of a loader of PyYAML: whatever the file, its content is the options that have been checked."""
+    """In place of a loader of PyYAML: whatever the file, its content is the options that have been checked.
+
+    BasicSR's models read `val: suffix` without a default.
+    """
 
     def __init__(self, checked: dict[str, Any]) -> None:
-        self.checked = checked
+        self.checked = {**checked, "val": {"suffix": None, **checked["val"]}} if checked.get("val") else checked
 
     def get_single_data(self) -> dict[str, Any]:
         return copy.deepcopy(self.checked)  # BasicSR and the models write into it
