@@ -14,9 +14,9 @@ import vqcnir_arch
 PACKAGE = Path(vqcnir_arch.__file__).parent
 ROOT = "vqcnir_arch"
 LAYERS = [
-    {"arguments", "atomic_files", "compat", "devices", "errors", "file_kinds", "folders", "hub", "memory", "names",
-     "packaged", "processes", "registry", "safe_pickles", "shards", "shipped", "signals", "state_dicts", "tensor_files",
-     "version"},
+    {"arguments", "atomic_files", "compat", "devices", "errors", "file_kinds", "folders", "hub", "lazy_exports",
+     "memory", "names", "packaged", "processes", "registry", "safe_pickles", "shards", "shipped", "signals",
+     "state_dicts", "tensor_files", "version"},
     {"archs"},
     {"data", "metrics", "training"},
     {"losses", "options"},
@@ -34,6 +34,8 @@ ARCHS = [
     {"cpu", "parts"},
     {"network"},
     {"loading"},
+    {"hub_files"},
+    {"hub_network"},
     {"start"},
     {"autoencoder", "face_autoencoder"},
     {"swin"},

@@ -5,10 +5,9 @@ losses, models, datasets and metrics. It changes nothing else, and imports torch
 are used: `__init__.pyi` says where each name stands.
 """
 
-import lazy_loader
-
 from vqcnir_arch.compat import meet_basicsr
+from vqcnir_arch.lazy_exports import lazy_exports
 
 meet_basicsr()
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -1,5 +1,5 @@
 """Restoring photographs with a checkpoint: the `restore` command and its Python side (`__init__.pyi` lists it)."""
 
-import lazy_loader
+from vqcnir_arch.lazy_exports import lazy_exports
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

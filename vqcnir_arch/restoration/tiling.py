@@ -58,11 +58,16 @@ def memory_left(limit: float, wanted: float = math.inf) -> float:
     return limit - used_memory()
 
 
-def fits_whole(net: VQNetwork, image: Tensor, limit: float) -> bool:
-    """Whether a batch of images goes through the network at once within `limit` bytes for the whole process."""
+def whole_bytes(net: VQNetwork, images: Tensor) -> int:
+    """Return how many bytes of feature maps a batch of images takes at once, at most."""
     fuses_finest = not isinstance(net, VQCNIR) or net.uses_guide(net.decoder.levels[-1])
     maps = WHOLE_IMAGE_MAPS if fuses_finest else WITHOUT_FINEST_FUSION
-    needed = image.shape[0] * maps * map_bytes(net, image)
+    return images.shape[0] * maps * map_bytes(net, images)
+
+
+def fits_whole(net: VQNetwork, images: Tensor, limit: float) -> bool:
+    """Whether a batch of images goes through the network at once within `limit` bytes for the whole process."""
+    needed = whole_bytes(net, images)
     return needed <= memory_left(limit, needed)
 
 
