@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from vqcnir_arch import packaged
@@ -43,6 +45,23 @@ def test_restore_photo(tmp_path):
     assert (tmp_path / "again.png").is_file()
 
 
+def test_notebook(tmp_path, monkeypatch):
+    """Its cells one after the other, as a script; what is installed already is not installed again."""
+    if not (packaged.FOLDER / "vqcnir-s.safetensors").is_file():
+        pytest.skip("the weights of vqcnir-s are not in this checkout")
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "examples/restore_a_photo.ipynb").read_text("utf-8"))
+    assert notebook["nbformat"] == 4 and len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []  # no pictures in the repository by the way
+            exec("".join(cell["source"]), names)
+    night, restored, pair = map(cv2.imread, ("coffee.png", "restored/coffee.png", str(names["comparison"])))
+    assert restored.shape == night.shape and restored.mean() > 1.5 * night.mean()
+    assert pair.shape[1] == 2 * night.shape[1]
+
+
 def test_no_example_is_left_out():
-    tested = {"own_quantizer.py", "own_host.py", "restore_photo.py"}
-    assert {file.name for file in (ROOT / "examples").glob("*.py")} == tested
+    tested = {"own_quantizer.py", "own_host.py", "restore_photo.py", "restore_a_photo.ipynb"}
+    assert {file.name for file in (ROOT / "examples").glob("*.*")} == tested
