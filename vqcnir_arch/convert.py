@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError, nearest
 from vqcnir_arch.names import CHECKPOINT_ENDINGS, OPTION_ENDINGS, SAFETENSORS
-from vqcnir_arch.version import __version__
-
-if TYPE_CHECKING:
-    from vqcnir_arch.archs.network import VQNetwork
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -66,18 +60,7 @@ def convert_checkpoint(source: str, target: Path, layout: str, key: str | None =
     state = published_state_dict(net) if layout == "published" else dict(net.state_dict())
     with atomic_write(target) as file:
         if target.suffix == SAFETENSORS:
-            file.write(save({name: tensor.contiguous() for name, tensor in state.items()}, metadata(net)))
+            file.write(save({name: tensor.contiguous() for name, tensor in state.items()}, net.metadata()))
         else:
             torch.save({"params": state}, file)
     print(f"{target}: {type(net).__name__}, {len(state)} tensors, {layout} layout")
-
-
-def metadata(net: VQNetwork) -> dict[str, str]:
-    """Return what a safetensors file says of its network in its header."""
-    return {
-        "format": "pt",
-        "arch": type(net).__name__,
-        "options": json.dumps(net.options, sort_keys=True),
-        "stage": "prior" if net.is_prior else "restoration",
-        "version": __version__,
-    }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vqcnir_arch.archs.face_autoencoder import FACE_CHANNELS
 from vqcnir_arch.archs.face_vqgan_prior_arch import FaceVQGANPrior
-from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.archs.hub_network import HubNetwork
 from vqcnir_arch.archs.quantizers import Codes
 from vqcnir_arch.archs.start import WHOLE, start_parts
 from vqcnir_arch.registry import ARCH_REGISTRY, register
@@ -27,7 +27,7 @@ class AssociatedCodes(NamedTuple):
 
 
 @register(ARCH_REGISTRY)
-class AssociatedPriors(VQNetwork):
+class AssociatedPriors(HubNetwork):
     """Two `FaceVQGANPrior`s of flavour `daefr` in one network, so that one checkpoint holds both, as the published one.
 
     Args:

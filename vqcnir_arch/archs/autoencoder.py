@@ -7,8 +7,8 @@ from itertools import pairwise, zip_longest
 
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.hub_network import HubNetwork
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample
-from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Codes, Quantizer
 from vqcnir_arch.errors import UserError
 
@@ -83,7 +83,7 @@ class Generator(nn.ModuleList):
         return levels
 
 
-class VQAutoencoder(VQNetwork):
+class VQAutoencoder(HubNetwork):
     """Base of the networks with encoder E, codebook and decoder G: a prior's tensors have the same names in all."""
 
     frozen_parts: tuple[str, ...] = ("after_quant", "generator", "out_conv")

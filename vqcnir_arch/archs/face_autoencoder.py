@@ -8,8 +8,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.face_layers import Downsample, SpatialAttention
+from vqcnir_arch.archs.hub_network import HubNetwork
 from vqcnir_arch.archs.layers import ResidualBlock, Upsample, group_norm
-from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.archs.quantizers import Quantizer
 from vqcnir_arch.errors import UserError
 
@@ -119,7 +119,7 @@ class FaceGenerator(FaceStack):
         return x
 
 
-class FaceAutoencoder(VQNetwork):
+class FaceAutoencoder(HubNetwork):
     """Base of the face networks: a prior's tensors have the same names in all of one flavour."""
 
     prior_type = "FaceVQGANPrior"

@@ -19,6 +19,7 @@ from vqcnir_arch.archs.published.layout import rename_published
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.names import PADDING_RULES
 from vqcnir_arch.registry import ARCH_REGISTRY, QUANTIZER_REGISTRY, lookup, with_defaults
+from vqcnir_arch.version import __version__
 
 
 class VQNetwork(nn.Module):
@@ -180,6 +181,16 @@ class VQNetwork(nn.Module):
         return []
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def metadata(self) -> dict[str, str]:
+        """Return what a safetensors file says of the network in its header."""
+        return {
+            "format": "pt",
+            "arch": type(self).__name__,
+            "options": json.dumps(self.options, sort_keys=True),
+            "stage": "prior" if self.is_prior else "restoration",
+            "version": __version__,
+        }
 
     def get_extra_state(self) -> Tensor:
         return encode_options(type(self).__name__, self.options)
