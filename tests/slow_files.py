@@ -9,7 +9,8 @@ import pytest
 NAMES = """
     test_ablation_networks test_ablation_options test_ablations test_adacode test_adacode_training test_association
     test_batches test_bench test_bsrgan_draws test_checkpoint_published test_codebook_analysis test_codeformer
-    test_comfyui test_convert test_cpu_forms test_daefr test_demo test_distributed test_evaluation_after_test
+    test_checkpoint_format test_comfyui
+    test_convert test_cpu_forms test_daefr test_demo test_distributed test_evaluation_after_test
     test_evaluation_command test_evaluation_files test_evaluation_metrics test_examples test_export
     test_face_analysis test_face_options test_face_prior test_fake_cuda test_femasr test_from_checkpoint
     test_further_host test_goldens test_host_options test_hostile_checkpoints test_hostile_images

@@ -15,8 +15,8 @@ PACKAGE = Path(vqcnir_arch.__file__).parent
 ROOT = "vqcnir_arch"
 LAYERS = [
     {"arguments", "atomic_files", "compat", "devices", "errors", "file_kinds", "folders", "hub", "lazy_exports",
-     "memory", "names", "packaged", "processes", "registry", "safe_pickles", "shards", "shipped", "signals",
-     "state_dicts", "tensor_files", "version"},
+     "memory", "names", "packaged", "processes", "registry", "safe_pickles", "safetensors_files", "shards", "shipped",
+     "signals", "state_dicts", "tensor_files", "version"},
     {"archs"},
     {"data", "metrics", "training"},
     {"losses", "options"},

@@ -153,9 +153,7 @@ class PipelineFixes:
         if None not in (seed, kept) and seed != kept:
             self.run.notes.append(f"manual_seed: {seed} is not used: the run goes on with that of its state, {kept}")
         in_first(partial(point.prepare, options))
-        own_models, path["models"] = path["models"], str(point.models)  # the networks stand beside the state
-        basicsr.train.check_resume(options, self.resumed["iter"])
-        path["models"] = own_models
+        point.use_networks(options)
         return self.resumed
 
     def make_exp_dirs(self, options: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from vqcnir_arch.file_kinds import is_safetensors, not_tensors
 from vqcnir_arch.names import PUBLISHED_WEIGHTS
 from vqcnir_arch.packaged import named_path
 from vqcnir_arch.safe_pickles import NotTensors, load_pickle
+from vqcnir_arch.safetensors_files import network_file, unpacked
 from vqcnir_arch.state_dicts import unwrapped
 
 logger = logging.getLogger("basicsr")
@@ -56,7 +57,7 @@ def load_file(path: str | os.PathLike[str], what: str) -> Any:
     if said is not None:
         raise UserError(f"{what} '{path}' {said}")
     try:
-        return load_safetensors(path) if is_safetensors(path) else load_pickle(path)
+        return unpacked(load_safetensors(path)) if is_safetensors(path) else load_pickle(path)
     except NotTensors as error:
         asked = f": it asks for '{error.name}'" if error.name else ""
         raise UserError(
@@ -94,7 +95,7 @@ def read_training_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 def refuse_training_state(content: Any, path: Path) -> None:
     """Raise `UserError` for what BasicSR saves to resume from: the network is another file."""
     if is_training_state(content):
-        network = path.parent.parent / "models" / f"net_g_{content['iter']}.pth"
+        network = network_file(path.parent.parent / "models", "net_g", content["iter"])
         there = f"did you mean '{network}'?" if network.is_file() else f"the network is in models/{network.name}"
         raise UserError(f"checkpoint '{path}' holds a training state, from which a training goes on ({there})")
 

@@ -111,6 +111,9 @@ class LoggerSection(Section):
     keep_last: PositiveInt | None = Field(
         None, description="keep so many checkpoints, the newest, beside the best and the latest; ~ for all"
     )
+    checkpoint_format: Literal["pth", "safetensors"] = Field(
+        "pth", description="file format of the networks; the training state stays one of torch.save"
+    )
     use_tb_logger: bool = Field(description="write TensorBoard files")
     wandb: dict[str, Any] | None = Field(None, description="project and resume_id of Weights & Biases")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from vqcnir_arch.atomic_files import make_folder, remove_leftovers
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.safetensors_files import network_file
 from vqcnir_arch.tensor_files import read_training_state
 from vqcnir_arch.training.distributed import from_first
 from vqcnir_arch.training.resumed_options import refuse_other_types
@@ -58,6 +59,16 @@ class ResumePoint:
         remove_leftovers(Path(options["path"]["training_states"]), Path(options["path"]["models"]))
         for name in ("training_states", "models", "visualization"):
             make_folder(Path(options["path"][name]))
+
+    def use_networks(self, options: Mapping[str, Any]) -> None:
+        """Let the networks start from the checkpoint's files, as BasicSR's `check_resume` does for `.pth` alone."""
+        paths = options["path"]
+        for key in [key for key in options if key.startswith("network_")]:
+            if key not in (paths.get("ignore_resume_networks") or ()):
+                file = network_file(self.models, key.replace("network_", "net_"), self.state["iter"])
+                paths[f"pretrain_{key}"] = str(file)
+        for key in [key for key in paths if key.startswith("param_key") and paths[key] == "params_ema"]:
+            paths[key] = "params"
 
     def _check_folder(self, own: Path) -> None:
         """Refuse to mix the checkpoints of two runs, and name those that `--auto_resume` would prefer."""

@@ -13,8 +13,13 @@ from basicsr.utils.dist_util import master_only
 from torch import nn
 from torch.optim import Optimizer
 
+from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.names import SAFETENSORS
+from vqcnir_arch.safetensors_files import network_files, packed
 from vqcnir_arch.state_dicts import strip_prefixes
+from vqcnir_arch.tensor_files import read_state_dict
 from vqcnir_arch.training.distributed import from_all, from_first
 from vqcnir_arch.training.random_state import random_state
 from vqcnir_arch.training.resumed_options import ResumedOptions, made_with, refuse_other_types
@@ -87,14 +92,36 @@ class SafeSaving:
     def save_network(
         self, net: nn.Module | list, net_label: str, current_iter: int | str, param_key: str | list[str] = "params"
     ) -> None:
-        """Write `models/<label>_<iteration>.pth`; a failure is raised at the end of `save`, in all processes."""
+        """Write `models/<label>_<iteration>.pth`; a failure is raised at the end of `save`, in all processes.
+
+        With `logger: checkpoint_format: safetensors` it is `.safetensors`. A file of the other format, of before a
+        resume, goes: two that differ under one name would be no checkpoint.
+        """
         nets, keys = (value if isinstance(value, list) else [value] for value in (net, param_key))
         content = {
             key: {strip_prefixes(name): tensor.cpu() for name, tensor in self.get_bare_model(n).state_dict().items()}
             for n, key in zip(nets, keys, strict=True)
         }
         iteration = "latest" if current_iter == -1 else current_iter
-        self._write(Path(self.opt["path"]["models"]) / f"{net_label}_{iteration}.pth", content)
+        path = Path(self.opt["path"]["models"]) / f"{net_label}_{iteration}"
+        if self.opt.get("logger", {}).get("checkpoint_format") == "safetensors":
+            bare = self.get_bare_model(nets[0])
+            metadata = bare.metadata() if isinstance(bare, VQNetwork) else {"format": "pt"}
+            self._write(path.with_name(f"{path.name}{SAFETENSORS}"), content, metadata)
+            superseded = path.with_name(f"{path.name}.pth")
+        else:
+            self._write(path.with_name(f"{path.name}.pth"), content)
+            superseded = path.with_name(f"{path.name}{SAFETENSORS}")
+        if self._save_error is None:
+            superseded.unlink(missing_ok=True)
+
+    def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = "params") -> None:
+        """BasicSR's reads files of torch.save alone."""
+        if Path(load_path).suffix != SAFETENSORS:
+            super().load_network(net, load_path, strict, param_key)
+            return
+        get_root_logger().info(f"Loading {type(self.get_bare_model(net)).__name__} from {load_path}")
+        self.get_bare_model(net).load_state_dict(read_state_dict(load_path, param_key), strict=strict)
 
     def save_training_state(self, epoch: int, current_iter: int) -> None:
         """Collect the state from all processes; `save` writes it, after the last network."""
@@ -119,15 +146,17 @@ class SafeSaving:
         }
 
     @master_only
-    def _write(self, path: Path, content: dict[str, Any]) -> None:
+    def _write(self, path: Path, content: dict[str, Any], metadata: dict[str, str] | None = None) -> None:
         if self._save_error is not None:
             return
         if "vqcnir" in content:
-            models = Path(self.opt["path"]["models"])
-            ending = f"_{content['iter']}.pth"
-            content["vqcnir"]["networks"] = sorted(p.name.removesuffix(ending) for p in models.glob(f"net_*{ending}"))
+            files = network_files(Path(self.opt["path"]["models"]), content["iter"])
+            content["vqcnir"]["networks"] = [path.stem.removesuffix(f"_{content['iter']}") for path in files]
         try:
-            write_whole(path, content)
+            if metadata is None:
+                write_whole(path, content)
+            else:
+                write_file(path, packed(content, metadata))
         except UserError as error:
             self._save_error = str(error)
 
@@ -136,7 +165,7 @@ class SafeSaving:
         if error is None:
             return
         if current_iter not in (-1, "best") and self.opt.get("rank", 0) == 0:
-            for path in Path(self.opt["path"]["models"]).glob(f"net_*_{current_iter}.pth"):
+            for path in network_files(Path(self.opt["path"]["models"]), current_iter):
                 path.unlink(missing_ok=True)
         raise UserError(f"{error}; {self.last_good()}")
 

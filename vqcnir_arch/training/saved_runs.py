@@ -1,7 +1,7 @@
 """Checkpoint files: written whole or not at all, found again, and thrown away when they are too many.
 
-The checkpoint of iteration N is `training_states/N.state` and all `models/net_*_N.pth`; the state is written last and
-removed first, so that a state means that its networks are there.
+The checkpoint of iteration N is `training_states/N.state` and all `models/net_*_N.pth` (or `.safetensors`, by `logger:
+checkpoint_format`); the state is written last and removed first, so that a state means that its networks are there.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 
 from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.safetensors_files import network_file, network_files
 from vqcnir_arch.tensor_files import load_file, read_training_state
 
 
@@ -47,7 +48,7 @@ def read_checkpoint(state_path: Path, models: Path, labels: Iterable[str]) -> di
     """
     state = read_training_state(state_path)
     for label in state.get("vqcnir", {}).get("networks", labels):
-        load_file(models / f"{label}_{state['iter']}.pth", "network")
+        load_file(network_file(models, label, state["iter"]), "network")
     return state
 
 
@@ -78,5 +79,5 @@ def remove_old(states: Path, models: Path, keep: int, newest: int) -> None:
     """Keep the newest checkpoints up to iteration `newest` and remove the older ones."""
     for iteration in [n for n in iterations(states) if n <= newest][keep:]:
         (states / f"{iteration}.state").unlink(missing_ok=True)
-        for path in models.glob(f"net_*_{iteration}.pth"):
+        for path in network_files(models, iteration):
             path.unlink(missing_ok=True)
