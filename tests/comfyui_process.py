@@ -163,6 +163,7 @@ found["other file"] = refusal(model="other.pth")
 found["prior"] = refusal(model="prior.pth")
 found["broken"] = refusal(model="broken.safetensors")
 found["no file"] = refusal(model="none.pth")
+found["grey"] = refusal(image=torch.rand(1, 16, 16, 1))
 found["nan"] = refusal(image=torch.full((1, 16, 16, 3), float("nan")))
 
 from spandrel import ModelLoader  # noqa: E402

@@ -77,7 +77,10 @@ class RestoreNightPhoto:
         Raises:
             UserError: the file is none of our networks, the images do not fit it, or memory is short.
         """
+        if image.shape[-1] not in (3, 4):
+            raise UserError(f"expected an RGB or RGBA image, got {image.shape[-1]} channels")
         net = network(model)
+        steps = parts(net) or 1
         place = management.get_torch_device() if device == "auto" else torch.device("cpu")
         photos, alpha = image.movedim(-1, 1).split([3, image.shape[-1] - 3], dim=1)
         management.free_memory(weight_bytes(net) + whole_bytes(net, photos[:1]), place)
@@ -85,14 +88,14 @@ class RestoreNightPhoto:
         chosen = way(net, photos[:1], limit)
         if chosen is Way.TOO_LARGE:
             raise no_memory(photos, place)
-        bar = comfy.utils.ProgressBar(len(photos) * parts(net))
+        bar = comfy.utils.ProgressBar(len(photos) * steps)
 
         def one(photo: Tensor) -> Tensor:
             if chosen is Way.STRIPS:
                 result = restore_within(net, photo, limit, announce=logger.info, progress=lambda: advance(bar, 1)).image
                 return blended(photo, result.clamp(0, 1), strength)
             result = restore_tensor(net, photo, precision, strength)
-            advance(bar, parts(net))
+            advance(bar, steps)
             return result
 
         try:

@@ -83,7 +83,7 @@ def found(zipped, tmp_path_factory):
     torch.save({"conv.weight": torch.zeros(3, 3, 3, 3)}, place / "other.pth")
     (place / "broken.safetensors").write_bytes(b"no tensors")
     blocked = not_brought()
-    assert {"basicsr", "cv2", "pyiqa", "gradio", "matplotlib", "skimage", "timm"} <= set(blocked)
+    assert {"cv2", "pyiqa", "matplotlib", "skimage", "lazy_loader", "timm"} <= set(blocked)
     arguments = [zipped, place, json.dumps(blocked)]
     environment = {**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -127,6 +127,7 @@ def test_node_in_comfyui(found, zipped):
         "prior": r"prior.pth' is a prior \(stage I\): it restores nothing",
         "broken": r"broken.safetensors' ",
         "no file": "model 'none.pth' is not in models/upscale_models",
+        "grey": "expected an RGB or RGBA image, got 1 channels",
         "nan": "NaN or infinite values",
     }
     for key, message in messages.items():

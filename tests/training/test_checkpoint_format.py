@@ -66,7 +66,7 @@ def test_a_foreign_model_resumes_and_old_ones_go(images, tmp_path):
     train_here(made | {"train": made["train"] | {"ema_decay": 0}}, tmp_path, "--auto_resume")
     assert networks(tmp_path) == [f"net_g_{n}.safetensors" for n in ("2", "latest")]
     (tmp_path / "experiments/run/models/net_g_2.safetensors").write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"net_g_2.safetensors' cannot be read"):
+    with pytest.raises(UserError, match=r"net_g_2.safetensors' is a text file"):
         train_here(made, tmp_path, "--auto_resume")
 
 
