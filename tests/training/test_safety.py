@@ -84,7 +84,7 @@ def test_no_checkpoint_can_be_used(images, finished, tmp_path):
 def test_named_state_that_is_broken(images, finished, tmp_path):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     (tmp_path / "experiments/run/models/net_d_4.pth").write_bytes(b"")
-    with pytest.raises(UserError, match=r"network '.*net_d_4.pth' cannot be read"):
+    with pytest.raises(UserError, match=r"network '.*net_d_4.pth' is empty"):
         train_here(options(images, path__resume_state="experiments/run/training_states/4.state"), tmp_path)
 
 
