@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from basicsr.models.base_model import BaseModel
 from basicsr.utils import logger as basicsr_logger
 from torch import nn
 
@@ -17,12 +16,11 @@ from vqcnir_arch.archs.loading import load_into
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.data.basicsr_pairs import broken_pairs
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.file_kinds import is_safetensors
 from vqcnir_arch.metrics.pyiqa_metric import built_metric, calculate_pyiqa, needs_ground_truth
 from vqcnir_arch.options.blocks import SCHEDULERS
 from vqcnir_arch.options.check import find_problems
 from vqcnir_arch.options.sections import mapping
-from vqcnir_arch.options.unchecked import is_own_loss, model_class
+from vqcnir_arch.options.unchecked import is_own_loss
 from vqcnir_arch.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, build, lookup, optimizers
 from vqcnir_arch.tensor_files import checkpoint_file, read_state_dict, read_training_state
 from vqcnir_arch.training.saved_runs import below
@@ -144,7 +142,6 @@ class Trial:
         if net is None:
             self.attempt(where, checkpoint_file, path)
             return
-        self.attempt(where, check_format, path, model_class(self.options))
         tensors = self.attempt(where, read_state_dict, path, self.path.get(f"param_key_{label}", "params"))
         strict = self.path.get(f"strict_load_{label}", True)
         if tensors is not None and (strict or isinstance(net, VQNetwork)):  # else BasicSR leaves other sizes out
@@ -167,15 +164,6 @@ class Trial:
             schedule = self.train.get("scheduler")
             if key == "optim_g" and optimizer is not None and schedule and self.is_sound("train: scheduler"):
                 self.attempt("train: scheduler", named, SCHEDULERS, schedule, optimizer)
-
-
-def check_format(path: str, model: type | None) -> None:
-    """Raise `UserError` for a file that BasicSR's own loading, where the model has no other, cannot read."""
-    file = checkpoint_file(path)
-    if model is None or getattr(model, "load_network", None) is not BaseModel.load_network:
-        return
-    if is_safetensors(file):
-        raise UserError(f"{model.__name__} reads .pth files alone: vqcnir convert {path} {file.stem}.pth")
 
 
 def named(known: dict[str, Any], block: dict[str, Any], *arguments: Any) -> Any:

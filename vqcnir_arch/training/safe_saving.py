@@ -16,10 +16,11 @@ from torch.optim import Optimizer
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.atomic_files import write_file
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.file_kinds import is_safetensors
 from vqcnir_arch.names import SAFETENSORS
 from vqcnir_arch.safetensors_files import network_files, packed
 from vqcnir_arch.state_dicts import strip_prefixes
-from vqcnir_arch.tensor_files import read_state_dict
+from vqcnir_arch.tensor_files import checkpoint_file, read_state_dict
 from vqcnir_arch.training.distributed import from_all, from_first
 from vqcnir_arch.training.random_state import random_state
 from vqcnir_arch.training.resumed_options import ResumedOptions, made_with, refuse_other_types
@@ -117,7 +118,7 @@ class SafeSaving:
 
     def load_network(self, net: nn.Module, load_path: str, strict: bool = True, param_key: str = "params") -> None:
         """BasicSR's reads files of torch.save alone."""
-        if Path(load_path).suffix != SAFETENSORS:
+        if not is_safetensors(checkpoint_file(load_path)):
             super().load_network(net, load_path, strict, param_key)
             return
         get_root_logger().info(f"Loading {type(self.get_bare_model(net)).__name__} from {load_path}")
