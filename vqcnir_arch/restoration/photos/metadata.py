@@ -53,6 +53,10 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     lost: tuple[str, ...] = ()
 
+    def without(self, what: str) -> Metadata:
+        """Return the metadata, with something more that is lost."""
+        return replace(self, lost=(*self.lost, what))
+
     def made_by(self, maker: str) -> Metadata:
         """Return the metadata with the line that says what made the picture; other software's name stays."""
         exif = loaded(self.exif)

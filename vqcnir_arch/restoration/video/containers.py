@@ -41,15 +41,15 @@ KEPT = {
         Container(".mkv", "matroska"),
         Container(".webm", "webm", "libvpx-vp9", "libsvtav1"),
         Container(".avi", "avi", "mpeg4", "ffv1", is_tagged=False),
-        Container(".wmv", "asf", "wmv2", "libx264", is_tagged=False),
-        Container(".asf", "asf", "wmv2", "libx264", is_tagged=False),
+        Container(".wmv", "asf", "wmv2", "ffv1", is_tagged=False),
+        Container(".asf", "asf", "wmv2", "ffv1", is_tagged=False),
         Container(".flv", "flv", "libx264", "libx264"),
         Container(".f4v", "f4v", "libx264", "libx264"),
     )
 }
 """Containers that results keep: they hold these codecs as players expect it, and the line that marks a result.
 
-H.264 in AVI is read one frame late, MPEG-4 is not.
+H.264 in AVI and ASF is read one frame late, the others are not.
 """
 OTHERS = {".3gp": ".mov", ".3g2": ".mov"}
 """What results of other containers are, if not Matroska, which holds nearly all sound and subtitles, but no AMR."""
@@ -58,6 +58,9 @@ VIDEO_ENDINGS = (
     ".ogm", ".dv", ".mxf", ".divx", ".rm", ".rmvb", ".mk3d", ".mj2", ".nut", ".y4m", ".mjpeg", ".mjpg", ".h264", ".264",
     ".h265", ".265", ".hevc", ".vc1", ".ivf", ".obu", ".amv", ".trp", ".tod", ".mod", ".dav",
 )  # fmt: skip
+
+LISTS = {"concat", "hls", "dash", "imf", "sdp", "rtsp"}
+"""FFmpeg's names of formats that are lists of other files, which a video from somebody else must not open."""
 
 
 def is_video(path: Path) -> bool:
@@ -91,7 +94,8 @@ def open_video(path: Path) -> InputContainer:
     import av
 
     # of a relative path, FFmpeg takes what stands before a colon as a protocol
-    return av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(av.formats_available - LISTS))}
+    return av.open(str(path.absolute()), container_options=options, metadata_errors="replace")
 
 
 def video_comment(path: Path) -> str:

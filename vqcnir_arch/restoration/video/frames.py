@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -120,10 +121,22 @@ class VideoReader:
 
     @property
     def length(self) -> float:
-        """Seconds that the file says it has; 0: it does not say."""
-        if self.file.format.name == "avi":  # FFmpeg reckons by what is there
+        """Seconds from its start that the file says it has; 0: it does not say."""
+        if self.is_avi:  # FFmpeg reckons by what is there
             return float(self.picture.frames / self.rate)
-        return (self.file.duration or 0) / 1e6
+        length = (self.file.duration or 0) / 1e6
+        counts_from_zero = self.file.format.name.startswith("matroska") and 0 < self.start < length
+        return length - self.start if counts_from_zero else length
+
+    @property
+    def start(self) -> float:
+        """The second at which the file starts."""
+        return (self.file.start_time or 0) / 1e6
+
+    @property
+    def is_avi(self) -> bool:
+        """Whether it is an AVI, which counts its frames and holds no times."""
+        return self.file.format.name == "avi"
 
     @property
     def count(self) -> int | None:
@@ -135,22 +148,26 @@ class VideoReader:
         import av
 
         seen, last, end, fault = 0, None, 0.0, ""
-        start, early = (self.file.start_time or 0) / 1e6, None
+        start, counted = self.start, deque[int | None]()
         try:
             for packet in self.file.demux():
                 end = max(end, end_of(packet) - start)
                 if packet.stream is not self.picture:
                     continue
+                if self.is_avi and packet.size:
+                    counted.append(packet.dts)
                 try:
                     frames = self.picture.decode(packet)
                 except av.FFmpegError as error:
+                    if counted:
+                        counted.pop()
                     fault = fault or f"is damaged at {end_of(packet) - start:.2f} s ({error.strerror})"
                     continue
+                for frame in frames[: len(counted)]:  # of frames that wait for others the decoder's times are not true
+                    frame.pts = counted.popleft()
                 for frame in self.deinterlaced(frames, is_last=packet.dts is None):
                     step = max(frame.duration or round(1 / (self.rate * self.clock)), 1)
-                    if early is None:
-                        early = self.delay(frame)
-                    pts = frame.pts - early if frame.pts is not None else last + step if last is not None else 0
+                    pts = frame.pts if frame.pts is not None else last + step if last is not None else 0
                     if last is not None and (last - pts) * self.clock > 1:
                         fault = fault or f"has times that go back at {float(last * self.clock) - start:.2f} s"
                     last = pts if last is None or pts > last else last + 1
@@ -177,12 +194,6 @@ class VideoReader:
         if is_last:
             self.filter.vpush(None)
             yield from pulled(self.filter, self.clock)
-
-    def delay(self, first: VideoFrame) -> int:
-        """Return by how much times are too late: AVI has none, and FFmpeg adds what a decoder waits for B-frames."""
-        if self.file.format.name != "avi" or first.pts is None or not self.picture.codec_context.has_b_frames:
-            return 0
-        return first.pts - (self.picture.start_time or 0)
 
 
 def is_cover(stream: Stream) -> bool:
