@@ -87,7 +87,7 @@ class Page(NamedTuple):
 
 
 def is_beyond_pillow(path: Path) -> bool:
-    """Whether Pillow does not read a TIFF file or drops bits or samples; False, too, for what tifffile does not open."""
+    """Whether Pillow does not read all of a TIFF file; False, too, for what tifffile does not open."""
     try:
         with tifffile.TiffFile(path) as file:
             page: Any = file.pages.first

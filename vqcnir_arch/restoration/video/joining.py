@@ -99,7 +99,7 @@ def is_chapter_track(stream: Stream, source: InputContainer) -> bool:
 
 
 def is_timecode_track(stream: Stream) -> bool:
-    """Whether a stream is how MP4 and MOV hold a time code, which is an entry of the pictures, and written from that."""
+    """Whether a stream is how MP4 and MOV hold a time code: an entry of the pictures, from which it is written."""
     return stream.type == "data" and TIMECODE in stream.metadata
 
 
