@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 STATES_LENGTH = ("matroska", "mov", "avi", "flv", "asf")
 """Demuxers that read a film's length in its header; others reckon it from what is there."""
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+"""Identifier of the part of an ASF file's header that says its length."""
 MISSING = 0.5
 """Seconds, or two frames if they last longer, that may be missing of what the header promises."""
 
@@ -124,6 +127,8 @@ class VideoReader:
         """Seconds from its start that the file says it has; 0: it does not say."""
         if self.is_avi:  # FFmpeg reckons by what is there
             return float(self.picture.frames / self.rate)
+        if self.file.format.name == "asf" and self.file.duration is None:  # FFmpeg believes no header of a cut file
+            return asf_length(self.path)
         length = (self.file.duration or 0) / 1e6
         counts_from_zero = self.file.format.name.startswith("matroska") and 0 < self.start < length
         return length - self.start if counts_from_zero else length
@@ -194,6 +199,17 @@ class VideoReader:
         if is_last:
             self.filter.vpush(None)
             yield from pulled(self.filter, self.clock)
+
+
+def asf_length(path: Path) -> float:
+    """Return the seconds that an ASF file's header says it has (File Properties Object); 0 where it says nothing."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    place = head.find(ASF_PROPERTIES)
+    if place < 0 or len(head) < place + 88:
+        return 0.0
+    played, _, preroll = struct.unpack_from("<QQQ", head, place + 64)
+    return max(played / 1e7 - preroll / 1e3, 0.0)
 
 
 def is_cover(stream: Stream) -> bool:
