@@ -159,6 +159,12 @@ def test_matroska_that_starts_late(tmp_path):
     assert shown(tmp_path / "b.mkv")[0] == shown(tmp_path / "a.mkv")[0]
 
 
+def test_sound_in_packets_that_last_long(tmp_path):
+    make_video(tmp_path / "a.mkv", 12, sounds=("wavpack",), times=list(range(12)), clock=Fraction(1, 100))
+    assert restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", same) == 12
+    assert beside(tmp_path / "b.mkv") == beside(tmp_path / "a.mkv")
+
+
 @pytest.mark.parametrize("ending", [".mov", ".mp4"])
 def test_time_code_and_a_track_of_data(tmp_path, ending):
     """As of cameras: FFmpeg writes the track of a time code anew and does not take a copied one."""

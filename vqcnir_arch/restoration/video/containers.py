@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,6 +62,8 @@ VIDEO_ENDINGS = (
 
 LISTS = {"concat", "hls", "dash", "imf", "sdp", "rtsp"}
 """FFmpeg's names of formats that are lists of other files, which a video from somebody else must not open."""
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+"""Identifier of the part of an ASF file's header that says its length."""
 
 
 def is_video(path: Path) -> bool:
@@ -109,3 +112,14 @@ def video_comment(path: Path) -> str:
             return {name.lower(): text for name, text in reader.metadata.items()}.get(COMMENT, "")
     except (av.FFmpegError, OSError, ValueError):  # a broken file is refused when it is restored
         return ""
+
+
+def asf_length(path: Path) -> float:
+    """Return the seconds that an ASF file's header says it has (File Properties Object); 0 where it says nothing."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    place = head.find(ASF_PROPERTIES)
+    if place < 0 or len(head) < place + 88:
+        return 0.0
+    played, _, preroll = struct.unpack_from("<QQQ", head, place + 64)
+    return max(played / 1e7 - preroll / 1e3, 0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.video.containers import open_video
+from vqcnir_arch.restoration.video.containers import asf_length, open_video
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
 
 STATES_LENGTH = ("matroska", "mov", "avi", "flv", "asf")
 """Demuxers that read a film's length in its header; others reckon it from what is there."""
-ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-"""Identifier of the part of an ASF file's header that says its length."""
 MISSING = 0.5
 """Seconds, or two frames if they last longer, that may be missing of what the header promises."""
+LONG_SOUND = 1.5
+"""The same where packets of sound do not say how long they last, as WavPack's of a second."""
 
 
 class Frame(NamedTuple):
@@ -153,11 +152,14 @@ class VideoReader:
         import av
 
         seen, last, end, fault = 0, None, 0.0, ""
+        missing = max(MISSING, float(2 / self.rate))
         start, counted = self.start, deque[int | None]()
         try:
             for packet in self.file.demux():
                 end = max(end, end_of(packet) - start)
                 if packet.stream is not self.picture:
+                    if packet.stream.type == "audio" and packet.size and not packet.duration:
+                        missing = max(missing, LONG_SOUND)
                     continue
                 if self.is_avi and packet.size:
                     counted.append(packet.dts)
@@ -182,7 +184,7 @@ class VideoReader:
                     yield last, frame
         except av.FFmpegError as error:
             fault = f"breaks off after frame {seen} ({error.strerror})"
-        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > max(MISSING, float(2 / self.rate)):
+        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > missing:
             fault = f"breaks off after frame {seen}, at {end:.2f} of {self.length:.2f} s"
         self.broken = fault or None
 
@@ -199,17 +201,6 @@ class VideoReader:
         if is_last:
             self.filter.vpush(None)
             yield from pulled(self.filter, self.clock)
-
-
-def asf_length(path: Path) -> float:
-    """Return the seconds that an ASF file's header says it has (File Properties Object); 0 where it says nothing."""
-    with path.open("rb") as file:
-        head = file.read(1 << 16)
-    place = head.find(ASF_PROPERTIES)
-    if place < 0 or len(head) < place + 88:
-        return 0.0
-    played, _, preroll = struct.unpack_from("<QQQ", head, place + 64)
-    return max(played / 1e7 - preroll / 1e3, 0.0)
 
 
 def is_cover(stream: Stream) -> bool:
