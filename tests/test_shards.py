@@ -74,6 +74,7 @@ def test_the_flag_wins(monkeypatch, capsys):
 def test_an_error_of_one_part_is_said(monkeypatch, capsys):
     """What all parts have in common the first one says."""
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
 
     def of_all():
         raise UserError("of all")
@@ -86,6 +87,15 @@ def test_an_error_of_one_part_is_said(monkeypatch, capsys):
         with pytest.raises(SystemExit):
             cli.exit_with_one_line(function)
     assert capsys.readouterr().err == "vqcnir: error: of one\n"
+    monkeypatch.setenv("LOCAL_RANK", "0")  # of another machine, which has a log of its own
+    with pytest.raises(SystemExit):
+        cli.exit_with_one_line(of_all)
+    assert capsys.readouterr().err == "vqcnir: error: of all\n"
+    monkeypatch.setenv("WORLD_SIZE", "none")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(SystemExit):
+        cli.exit_with_one_line(lambda: chosen_shard(None))
+    assert "variable WORLD_SIZE is 'none'" in capsys.readouterr().err
     with pytest.raises(UserError) as caught, alone(WHOLE):
         raise UserError("of the whole")
     assert not isinstance(caught.value, PartError)

@@ -23,6 +23,7 @@ RAW_ENDINGS = (
 )  # fmt: skip
 OTHER_PHOTOS = {
     **dict.fromkeys((".heic", ".heif", ".hif"), ".jpg"),
+    ".mpo": ".jpg",
     ".gif": ".png",
     **dict.fromkeys(RAW_ENDINGS, ".png"),  # 16 bit stay
 }

@@ -12,6 +12,7 @@ def is_first() -> bool:
 
 
 def reports_errors() -> bool:
-    """Tell whether this process reports its error: before the processes have met, all have the same one."""
+    """Tell whether this process reports its error: before they have met, all of a machine have the same one."""
     distributed = sys.modules.get("torch.distributed")  # without it they have not met
-    return is_first() or (distributed is not None and distributed.is_initialized())
+    is_first_here = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
+    return is_first_here or (distributed is not None and distributed.is_initialized())

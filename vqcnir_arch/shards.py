@@ -66,7 +66,7 @@ def chosen_shard(given: Shard | None) -> Shard:
     """Return the part that the user names, or else that of this process's environment, and say which that is.
 
     Raises:
-        UserError: the environment's variables cannot be used.
+        PartError: the environment's variables cannot be used.
     """
     if given is not None:
         return given
@@ -86,7 +86,7 @@ def shard_of_environment(variables: Mapping[str, str]) -> Shard:
     over the processes of each.
 
     Raises:
-        UserError: a variable is no number or out of range, or the numbers of an array have gaps.
+        PartError: a variable is no number or out of range, or the numbers of an array have gaps.
     """
     rank, world = _pair(variables, *TORCHRUN)
     if world > 1:
@@ -104,7 +104,7 @@ def _pair(variables: Mapping[str, str], index: str, count: str) -> tuple[int, in
         return 0, 1
     number, many = _number(variables, index), _number(variables, count)
     if number >= many:
-        raise UserError(f"{index} is {number} and {count} is {many}: there is no such part (--shard says another)")
+        raise PartError(f"{index} is {number} and {count} is {many}: there is no such part (--shard says another)")
     return number, many
 
 
@@ -117,7 +117,7 @@ def _array_task(variables: Mapping[str, str]) -> tuple[int, int]:
     if many == 1:
         return 0, 1
     if most != least + step * (many - 1) or number not in range(least, most + 1, step):
-        raise UserError(
+        raise PartError(
             f"the {many} numbers of SLURM's array, {least} to {most}, have gaps: give --shard I/N (1/1: everything)"
         )
     return (number - least) // step, many
@@ -126,7 +126,7 @@ def _array_task(variables: Mapping[str, str]) -> tuple[int, int]:
 def _number(variables: Mapping[str, str], name: str) -> int:
     text = variables[name]
     if not (text.isascii() and text.isdecimal()):
-        raise UserError(f"variable {name} is '{text}', expected a whole number: unset it, or give --shard I/N")
+        raise PartError(f"variable {name} is '{text}', expected a whole number: unset it, or give --shard I/N")
     return int(text)
 
 

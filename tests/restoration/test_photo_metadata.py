@@ -209,3 +209,22 @@ def test_hdr_stays_in_png_and_is_refused_elsewhere(tmp_path):
             write_photo(tmp_path / f"b{ending}", read)
     with pytest.raises(UserError, match=r"colour tags that are not read \(cICP 1/99/0/1\)"):
         png_with(tmp_path / "a.png", chunk(b"cICP", bytes([1, 99, 0, 1])))
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_texts_that_are_not_ascii_stay_as_they_are(tmp_path, ending):
+    """Pillow writes a question mark for each such letter; cameras and programs write UTF-8 or Latin-1."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "J__rgen"
+    exif[ExifTags.Base.Copyright] = "M_ller"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.LensModel] = "Objektiv f__r Nacht"
+    block = exif.tobytes().replace(b"__", "ü".encode()).replace(b"_", b"\xfc")
+    Image.new("RGB", (8, 8), "navy").save(tmp_path / "a.jpg", exif=block, comment="Grüße".encode())
+    write_photo(tmp_path / f"b{ending}", read_photo(tmp_path / "a.jpg"))
+    with Image.open(tmp_path / f"b{ending}") as result:
+        kept = result.getexif()
+        texts = [kept[ExifTags.Base.Artist], kept.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.LensModel]]
+        assert [text.encode("latin-1").decode() for text in texts] == ["Jürgen", "Objektiv für Nacht"]
+        assert kept[ExifTags.Base.Copyright] == "Müller"
+        if ending in (".webp", ".tif", ".avif"):
+            assert kept[ExifTags.Base.ImageDescription].encode("latin-1").decode() == "Grüße"

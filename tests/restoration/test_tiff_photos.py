@@ -144,6 +144,44 @@ def twelve_bit():
     )
 
 
+@pytest.mark.parametrize("kind", ["luma and colour differences", "WebP"])
+def test_eight_bit_that_pillow_does_not_read(tmp_path, kind):
+    smooth = np.mgrid[0:9, 0:14].sum(0)[..., None].repeat(3, 2).astype(np.uint8) * [4, 5, 6]
+    image = Image.fromarray(smooth.astype(np.uint8))
+    if kind == "WebP":
+        pytest.importorskip("imagecodecs", reason="the extra [tiff] is not installed")
+        tifffile.imwrite(tmp_path / "a.tif", np.asarray(image), photometric="rgb", compression="webp")
+    else:
+        image.convert("YCbCr").save(tmp_path / "a.tif")
+    photo = read_photo(tmp_path / "a.tif")
+    assert photo.bits == 8
+    assert abs(photo.rgb * 255 - smooth).max() < 3
+
+
+def test_halved_colours_are_refused(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((8, 8, 3), np.uint8), photometric="ycbcr", subsampling=(2, 2), compression="jpeg"
+    )
+    content = (tmp_path / "a.tif").read_bytes()
+    place = content.index(struct.pack("<HHI", 259, 3, 1)) + 8
+    (tmp_path / "a.tif").write_bytes(content[:place] + struct.pack("<H", 1) + content[place + 2 :])
+    with pytest.raises(UserError, match="its colours are halved and not compressed as JPEG"):
+        read_photo(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif", "deep.tif", "lab.tif"])
+def test_profiles_of_other_colours_are_named(tmp_path, name):
+    """They would change how the result's RGB is shown."""
+    if name == "deep.tif":
+        tifffile.imwrite(tmp_path / name, cmyk(RGB), photometric="separated", iccprofile=b"of inks")
+    else:
+        mode = "LAB" if name == "lab.tif" else "CMYK"
+        Image.new("RGB", (8, 8), "navy").convert(mode).save(tmp_path / name, icc_profile=b"of inks")
+    photo = read_photo(tmp_path / name)
+    assert photo.icc is None
+    assert photo.metadata.lost[0].startswith("the profile of its ")
+
+
 def test_twelve_bit(tmp_path):
     pytest.importorskip("imagecodecs", reason="the extra [tiff] is not installed")
     photo = read_back(tmp_path / "in.tif", twelve_bit())

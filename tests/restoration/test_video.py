@@ -143,10 +143,57 @@ def test_variable_rate(tmp_path, ending):
     assert shown(tmp_path / f"b{ending}")[0] == [Fraction(t, 1000) for t in times]
 
 
-def test_b_frames_in_avi(tmp_path):
-    make_video(tmp_path / "a.avi", 12, "mpeg4", options={"bf": "2"})
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_b_frames_in_avi(tmp_path, codec):
+    make_video(tmp_path / "a.avi", 12, codec, options={"bf": "2"})
     restore_video(tmp_path / "a.avi", tmp_path / "b.avi", same)
     assert shown(tmp_path / "b.avi")[0] == [Fraction(i, 12) for i in range(12)]
+    blues = [frame.to_ndarray(format="rgb24")[..., 2].mean() for frame in shown(tmp_path / "b.avi")[1]]
+    assert blues[:8] == sorted(blues[:8])
+
+
+def test_matroska_that_starts_late(tmp_path):
+    """Its length counts from 0."""
+    make_video(tmp_path / "a.mkv", times=[3600000 + 40 * i for i in range(6)], clock=Fraction(1, 1000))
+    assert restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", same) == 6
+    assert shown(tmp_path / "b.mkv")[0] == shown(tmp_path / "a.mkv")[0]
+
+
+def test_sound_in_packets_that_last_long(tmp_path):
+    make_video(tmp_path / "a.mkv", 12, sounds=("wavpack",), times=list(range(12)), clock=Fraction(1, 100))
+    assert restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", same) == 12
+    assert beside(tmp_path / "b.mkv") == beside(tmp_path / "a.mkv")
+
+
+@pytest.mark.parametrize("ending", [".mov", ".mp4"])
+def test_time_code_and_a_track_of_data(tmp_path, ending):
+    """As of cameras: FFmpeg writes the track of a time code anew and does not take a copied one."""
+    with av.open(str(tmp_path / f"a{ending}"), "w") as writer:
+        stream = writer.add_stream("libx264", rate=25)
+        stream.width, stream.height = 64, 48
+        stream.metadata["timecode"] = "01:02:03:04"
+        writer.mux([*stream.encode(av.VideoFrame.from_ndarray(picture(0))), *stream.encode(None)])
+    content = (tmp_path / f"a{ending}").read_bytes()
+    assert b"tmcd" in content
+    (tmp_path / f"telemetry{ending}").write_bytes(content.replace(b"mhlrtmcd", b"mhlrmeta").replace(b"tmcd", b"gpmd"))
+    for name in ("a", "telemetry"):
+        assert restore_video(tmp_path / f"{name}{ending}", tmp_path / f"{name}_b{ending}", same) == 1
+        assert len(beside(tmp_path / f"{name}_b{ending}")) == 1
+    with av.open(str(tmp_path / f"a_b{ending}")) as result:
+        assert [stream.metadata.get("timecode") for stream in result.streams] == ["01:02:03:04"] * 2
+
+
+@pytest.mark.parametrize("pix_fmt", ["gray", "gray10le"])
+def test_grey_is_of_full_range(tmp_path, pix_fmt):
+    with av.open(str(tmp_path / "a.mkv"), "w") as writer:
+        stream = writer.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        grey = np.tile(np.linspace(0, 1, 64), (48, 1))
+        levels = (grey * 255).astype(np.uint8) if pix_fmt == "gray" else (grey * 1023).astype(np.uint16)
+        writer.mux([*stream.encode(av.VideoFrame.from_ndarray(levels, format=pix_fmt)), *stream.encode(None)])
+    restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", same)
+    (frame,) = shown(tmp_path / "b.mkv")[1]
+    assert abs(to_rgb(frame)[..., 0] - grey).max() < 0.03
 
 
 @pytest.mark.parametrize(("pix_fmt", "codec"), [
@@ -201,9 +248,9 @@ def test_hdr_is_kept_and_said(tmp_path, transfer, name):
     assert abs(to_rgb(after) - to_rgb(before)).mean() < 0.01
 
 
-@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.avi", "a.mp4"])
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.avi", "a.mp4", "a.wmv"])
 def test_odd_sizes(tmp_path, name):
-    codec = {".webm": "libvpx-vp9", ".avi": "mpeg4"}.get(name[-5:].lstrip("a"), "ffv1")
+    codec = {".webm": "libvpx-vp9", ".avi": "mpeg4", ".wmv": "mpeg4"}.get(name[-5:].lstrip("a"), "ffv1")
     container = "matroska" if name == "a.mp4" else None
     make_video(tmp_path / name, 2, codec, size=(47, 63), pix_fmt="bgr0" if codec == "ffv1" else "yuv420p",
                container=container)  # fmt: skip
@@ -211,6 +258,20 @@ def test_odd_sizes(tmp_path, name):
     before, after = shown(tmp_path / name)[1][0], shown(tmp_path / f"b{name[1:]}")[1][0]
     assert (after.height, after.width) == (47, 63)
     assert abs(to_rgb(after) - to_rgb(before)).mean() < 0.02
+
+
+def test_ten_bit_in_windows_media(tmp_path):
+    make_video(tmp_path / "a.wmv", 4, "ffv1", pix_fmt="yuv420p10le", clock=Fraction(1, 1000))
+    restore_video(tmp_path / "a.wmv", tmp_path / "b.wmv", same)
+    times, (frame, *_) = shown(tmp_path / "b.wmv")
+    assert times == shown(tmp_path / "a.wmv")[0]
+    assert frame.format.name == "yuv420p10le"
+
+
+def test_size_that_an_encoder_does_not_take(tmp_path):
+    make_video(tmp_path / "a.mkv", 1, "ffv1", size=(8, 8), pix_fmt="yuv420p10le")
+    with pytest.raises(UserError, match=r"a\.mkv' cannot be restored: libx265 encodes no frames of 8 x 8"):
+        restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", lambda frame: pytest.fail("time was spent"))
 
 
 def test_interlaced(tmp_path):
@@ -234,6 +295,10 @@ def test_not_a_video(tmp_path):
         writer.mux([*track.encode(frame), *track.encode(None)])
     with pytest.raises(UserError, match="has no picture"):
         restore_video(tmp_path / "sound.mp4", tmp_path / "b.mp4", same)
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile film.mp4\n")
+    with pytest.raises(UserError, match=r"'.*list\.mp4' cannot be read"):
+        restore_video(tmp_path / "list.mp4", tmp_path / "b.mp4", same)
+    (tmp_path / "list.mp4").unlink()
     (tmp_path / "page.mp4").write_text("<html>")
     with pytest.raises(UserError, match=r"'.*page\.mp4' cannot be read: Invalid data"):
         restore_video(tmp_path / "page.mp4", tmp_path / "b.mp4", same)

@@ -31,12 +31,12 @@ def cut(path, share):
     return path
 
 
-@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.avi", "a.flv"])
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.avi", "a.flv", "a.wmv"])
 @pytest.mark.parametrize("sounds", [(), ("libmp3lame",)])
 def test_what_there_is_of_a_cut_file(tmp_path, name, sounds):
-    codec = "mpeg4" if name == "a.avi" else "libx264"
+    codec = {"a.avi": "mpeg4", "a.wmv": "wmv2"}.get(name, "libx264")
     muxer = {"movflags": "faststart"} if name == "a.mp4" else {}
-    clock = Fraction(1, 1000) if name == "a.flv" else None
+    clock = Fraction(1, 1000) if name in ("a.flv", "a.wmv") else None
     source = make_video(tmp_path / name, 60, codec, sounds, muxer=muxer, clock=clock, size=(144, 192))
     whole = shown(source)[0]
     cut(source, 0.6)

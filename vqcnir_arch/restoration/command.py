@@ -84,7 +84,7 @@ def restore_part(run: RestorationRun, tasks: Sequence[Task], found: Found, label
     for task in tasks:
         for output in task.outputs(known.compare):
             remove_if_possible(temporary_of(output))
-    waiting = [task for task in tasks if not (known.skip_existing and os.path.exists(task.target))]
+    waiting = [task for task in tasks if not (known.skip_existing and os.path.isfile(task.target))]
     for task in set(tasks).difference(waiting):
         remove_pieces(task.target)
     with tqdm(total=len(waiting), unit="file", disable=known.quiet) as run.bar:

@@ -53,6 +53,10 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     lost: tuple[str, ...] = ()
 
+    def without(self, what: str) -> Metadata:
+        """Return the metadata, with something more that is lost."""
+        return replace(self, lost=(*self.lost, what))
+
     def made_by(self, maker: str) -> Metadata:
         """Return the metadata with the line that says what made the picture; other software's name stays."""
         exif = loaded(self.exif)
@@ -61,11 +65,34 @@ class Metadata:
         return replace(self, exif=exif.tobytes())
 
 
+class AsRead(str):
+    """A text of EXIF as Pillow reads it, a byte for each letter, that it writes as the same bytes and not as `?`."""
+
+    def encode(self, encoding: str = "latin-1", errors: str = "strict") -> bytes:
+        """Return the bytes that were read, whatever encoding Pillow asks for."""
+        return super().encode("latin-1")
+
+    @classmethod
+    def of(cls, text: str) -> AsRead:
+        """Return what is read of a text in UTF-8, as programs write it."""
+        return cls(text.encode().decode("latin-1"))
+
+
+def keep_texts(exif: Image.Exif) -> None:
+    """Let Pillow write texts that are not ASCII, authors' names say, as they were read."""
+    inner = (exif.get_ifd(TAGS.ExifOffset),) if TAGS.ExifOffset in exif else ()
+    for entries in (exif, *inner):
+        for tag, value in list(entries.items()):
+            if isinstance(value, str) and not value.isascii():
+                entries[tag] = AsRead(value)
+
+
 def loaded(block: bytes | None) -> Image.Exif:
     """Return an EXIF block as Pillow's entries; without a block there are none, in little-endian order."""
     exif = Image.Exif()
     exif.load(block or b"")
     exif.endian = exif.endian or "<"
+    keep_texts(exif)
     return exif
 
 
@@ -94,6 +121,7 @@ def exif_block(exif: Image.Exif, is_tiff: bool) -> tuple[bytes | None, tuple[str
             del exif[tag]
     exif.bigtiff = False
     try:
+        keep_texts(exif)
         return (exif.tobytes() if len(exif) else None), ()
     except Exception:  # types that no writer takes; the photograph is worth more than its EXIF
         return None, ("EXIF, which is broken",)
@@ -153,11 +181,11 @@ def add_texts(exif: Image.Exif, texts: Mapping[str, str]) -> list[str]:
     """Put texts into EXIF for formats that have no place of their own; return those for which it has none."""
     lost = []
     for key, text in texts.items():
-        tag = TEXT_TAGS.get(key)
-        if tag is None or exif.get(tag, text) != text:
+        tag, written = TEXT_TAGS.get(key), AsRead.of(text)
+        if tag is None or exif.get(tag, written) != written:
             lost.append(f"text '{key}'")
         else:
-            exif[tag] = text
+            exif[tag] = written
     return lost
 
 

@@ -95,7 +95,9 @@ def from_pillow(path: Path, kind: str, max_megapixels: float) -> Photo:
         grey = image.mode in ("1", "L", "LA", "La", "I;16", "I")
         metadata, orientation = read_metadata(image)
         pixels = deep_pixels(path, kind) if deep else shallow_pixels(image)
-        icc = image.info.get("icc_profile") if image.mode != "CMYK" else None
+        icc = image.info.get("icc_profile")
+        if icc is not None and image.mode in ("CMYK", "LAB"):  # it tells nothing of RGB
+            icc, metadata = None, metadata.without(f"the profile of its {image.mode} colours")
     colours = Colours(icc)
     if kind == "PNG":
         colours = png_colours(path, icc, grey)

@@ -67,6 +67,8 @@ NAMES = {
 }
 ASSOCIATED, UNASSOCIATED = 1, 2
 """Values of the tag ExtraSamples: colours multiplied by the alpha, or not."""
+YCBCR, JPEG, WEBP = 6, 7, 50001
+"""Values of the tags PhotometricInterpretation and Compression."""
 BRIGHT, OVERSHOOT = 1.1, 0.01
 """Share of float values beyond this level that still counts as lights to be clipped."""
 STREAMS: dict[int, Callable[[], Any]] = {8: zlib.decompressobj, 32946: zlib.decompressobj, 34925: lzma.LZMADecompressor}
@@ -85,11 +87,12 @@ class Page(NamedTuple):
 
 
 def is_beyond_pillow(path: Path) -> bool:
-    """Whether Pillow would drop bits or samples of a TIFF file; False, too, for what tifffile does not open."""
+    """Whether Pillow does not read all of a TIFF file; False, too, for what tifffile does not open."""
     try:
         with tifffile.TiffFile(path) as file:
             page: Any = file.pages.first
-            return int(np.max(page.bitspersample)) > 8 or len(page.extrasamples) > 1
+            is_unknown = page.compression == WEBP or (page.photometric == YCBCR and page.compression == 1)
+            return int(np.max(page.bitspersample)) > 8 or len(page.extrasamples) > 1 or is_unknown
     except Exception:  # Pillow, which then reads the file, says what is wrong with it
         return False
 
@@ -160,7 +163,9 @@ def read_tiff(path: Path, max_megapixels: float) -> Page:
             rgb = np.repeat(rgb, 3, axis=2)
         metadata = tiff_metadata(file, handle)
         orientation = getattr(page.tags.get("Orientation"), "value", 1)
-        icc = page.iccprofile if kind.name != "CMYK" else None
+        icc = page.iccprofile
+        if icc is not None and kind.name == "CMYK":
+            icc, metadata = None, metadata.without("the profile of its CMYK colours")
         bits = 8 if page.dtype.itemsize == 1 else 16
     pixels = np.concatenate((rgb, transparency), axis=2, dtype=np.float32)
     return Page(pixels, bits, grey, int(orientation), icc, metadata)
@@ -183,6 +188,8 @@ def kind_of(page: Any, path: Path) -> tuple[Kind, int]:
         raise refusal(path, f"has a depth of {page.imagedepth} pictures, expected one")
     if page.photometric == 5 and getattr(page.tags.get("InkSet"), "value", 1) != 1:
         raise refusal(path, "its inks are others than CMYK")
+    if page.photometric == YCBCR and page.compression != JPEG and page.subsampling not in (None, (1, 1)):
+        raise refusal(path, "its colours are halved and not compressed as JPEG, which is not read")
     if extra not in (0, 1):
         expected = f"{kind.samples} ({kind.name}), or one more for alpha"
         raise refusal(path, f"has {page.samplesperpixel} samples per pixel, expected {expected}")

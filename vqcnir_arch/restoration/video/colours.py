@@ -67,7 +67,8 @@ def colours_of(frame: VideoFrame) -> Colours:
     matrix = untagged(frame.height) if is_rgb(frame) or frame.colorspace in (0, UNKNOWN) else int(frame.colorspace)
     if matrix not in LUMA:
         raise UserError(f"its colours are coded by matrix {matrix} of H.273, known are {', '.join(map(str, LUMA))}")
-    full = frame.color_range == FULL or kind.name.startswith("yuvj")
+    # grey without a tag is of full range for FFmpeg, and so for what is made with it
+    full = frame.color_range == FULL or kind.name.startswith("yuvj" if frame.color_range else ("yuvj", "gray"))
     whole = (16, 16)
     chroma = whole if is_rgb(frame) or len(kind.components) < 3 else (kind.chroma_width(16), kind.chroma_height(16))
     return Colours(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,15 +42,15 @@ KEPT = {
         Container(".mkv", "matroska"),
         Container(".webm", "webm", "libvpx-vp9", "libsvtav1"),
         Container(".avi", "avi", "mpeg4", "ffv1", is_tagged=False),
-        Container(".wmv", "asf", "wmv2", "libx264", is_tagged=False),
-        Container(".asf", "asf", "wmv2", "libx264", is_tagged=False),
+        Container(".wmv", "asf", "wmv2", "ffv1", is_tagged=False),
+        Container(".asf", "asf", "wmv2", "ffv1", is_tagged=False),
         Container(".flv", "flv", "libx264", "libx264"),
         Container(".f4v", "f4v", "libx264", "libx264"),
     )
 }
 """Containers that results keep: they hold these codecs as players expect it, and the line that marks a result.
 
-H.264 in AVI is read one frame late, MPEG-4 is not.
+H.264 in AVI and ASF is read one frame late, the others are not.
 """
 OTHERS = {".3gp": ".mov", ".3g2": ".mov"}
 """What results of other containers are, if not Matroska, which holds nearly all sound and subtitles, but no AMR."""
@@ -58,6 +59,11 @@ VIDEO_ENDINGS = (
     ".ogm", ".dv", ".mxf", ".divx", ".rm", ".rmvb", ".mk3d", ".mj2", ".nut", ".y4m", ".mjpeg", ".mjpg", ".h264", ".264",
     ".h265", ".265", ".hevc", ".vc1", ".ivf", ".obu", ".amv", ".trp", ".tod", ".mod", ".dav",
 )  # fmt: skip
+
+LISTS = {"concat", "hls", "dash", "imf", "sdp", "rtsp"}
+"""FFmpeg's names of formats that are lists of other files, which a video from somebody else must not open."""
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+"""Identifier of the part of an ASF file's header that says its length."""
 
 
 def is_video(path: Path) -> bool:
@@ -91,7 +97,8 @@ def open_video(path: Path) -> InputContainer:
     import av
 
     # of a relative path, FFmpeg takes what stands before a colon as a protocol
-    return av.open(str(path.absolute()), container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    options = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(av.formats_available - LISTS))}
+    return av.open(str(path.absolute()), container_options=options, metadata_errors="replace")
 
 
 def video_comment(path: Path) -> str:
@@ -105,3 +112,14 @@ def video_comment(path: Path) -> str:
             return {name.lower(): text for name, text in reader.metadata.items()}.get(COMMENT, "")
     except (av.FFmpegError, OSError, ValueError):  # a broken file is refused when it is restored
         return ""
+
+
+def asf_length(path: Path) -> float:
+    """Return the seconds that an ASF file's header says it has (File Properties Object); 0 where it says nothing."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    place = head.find(ASF_PROPERTIES)
+    if place < 0 or len(head) < place + 88:
+        return 0.0
+    played, _, preroll = struct.unpack_from("<QQQ", head, place + 64)
+    return max(played / 1e7 - preroll / 1e3, 0.0)

@@ -35,6 +35,8 @@ SAMPLINGS = {"libsvtav1": ("420",), "mpeg4": ("420",), "wmv2": ("420",)}
 """Samplings that an encoder takes, where it does not take all."""
 FREE_SIZES = ("libvpx-vp9", "libsvtav1", "mpeg4", "wmv2", "ffv1")
 """Encoders that take odd sizes with halved colours, too."""
+FOR_ODD_WIDTH = {"wmv2": "mpeg4"}
+"""Which encoder takes the place of one that takes no odd width at all."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,10 @@ def sampling_for(codec: str, wanted: str, width: int, height: int) -> str:
     return sampling if sampling in taken else taken[0]
 
 
-def codec_for(container: Container, colours: Colours) -> str:
-    """Return the encoder of a container for 8 or 10 bit."""
-    return container.deep if colours.bits == 10 else container.shallow
+def codec_for(container: Container, colours: Colours, width: int) -> str:
+    """Return the encoder of a container for 8 or 10 bit and a width."""
+    codec = container.deep if colours.bits == 10 else container.shallow
+    return FOR_ODD_WIDTH.get(codec, codec) if width % 2 else codec
 
 
 def be_quiet() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.restoration.video.containers import open_video
+from vqcnir_arch.restoration.video.containers import asf_length, open_video
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -23,6 +24,8 @@ STATES_LENGTH = ("matroska", "mov", "avi", "flv", "asf")
 """Demuxers that read a film's length in its header; others reckon it from what is there."""
 MISSING = 0.5
 """Seconds, or two frames if they last longer, that may be missing of what the header promises."""
+LONG_SOUND = 1.5
+"""The same where packets of sound do not say how long they last, as WavPack's of a second."""
 
 
 class Frame(NamedTuple):
@@ -120,10 +123,24 @@ class VideoReader:
 
     @property
     def length(self) -> float:
-        """Seconds that the file says it has; 0: it does not say."""
-        if self.file.format.name == "avi":  # FFmpeg reckons by what is there
+        """Seconds from its start that the file says it has; 0: it does not say."""
+        if self.is_avi:  # FFmpeg reckons by what is there
             return float(self.picture.frames / self.rate)
-        return (self.file.duration or 0) / 1e6
+        if self.file.format.name == "asf" and self.file.duration is None:  # FFmpeg believes no header of a cut file
+            return asf_length(self.path)
+        length = (self.file.duration or 0) / 1e6
+        counts_from_zero = self.file.format.name.startswith("matroska") and 0 < self.start < length
+        return length - self.start if counts_from_zero else length
+
+    @property
+    def start(self) -> float:
+        """The second at which the file starts."""
+        return (self.file.start_time or 0) / 1e6
+
+    @property
+    def is_avi(self) -> bool:
+        """Whether it is an AVI, which counts its frames and holds no times."""
+        return self.file.format.name == "avi"
 
     @property
     def count(self) -> int | None:
@@ -135,22 +152,29 @@ class VideoReader:
         import av
 
         seen, last, end, fault = 0, None, 0.0, ""
-        start, early = (self.file.start_time or 0) / 1e6, None
+        missing = max(MISSING, float(2 / self.rate))
+        start, counted = self.start, deque[int | None]()
         try:
             for packet in self.file.demux():
                 end = max(end, end_of(packet) - start)
                 if packet.stream is not self.picture:
+                    if packet.stream.type == "audio" and packet.size and not packet.duration:
+                        missing = max(missing, LONG_SOUND)
                     continue
+                if self.is_avi and packet.size:
+                    counted.append(packet.dts)
                 try:
                     frames = self.picture.decode(packet)
                 except av.FFmpegError as error:
+                    if counted:
+                        counted.pop()
                     fault = fault or f"is damaged at {end_of(packet) - start:.2f} s ({error.strerror})"
                     continue
+                for frame in frames[: len(counted)]:  # of frames that wait for others the decoder's times are not true
+                    frame.pts = counted.popleft()
                 for frame in self.deinterlaced(frames, is_last=packet.dts is None):
                     step = max(frame.duration or round(1 / (self.rate * self.clock)), 1)
-                    if early is None:
-                        early = self.delay(frame)
-                    pts = frame.pts - early if frame.pts is not None else last + step if last is not None else 0
+                    pts = frame.pts if frame.pts is not None else last + step if last is not None else 0
                     if last is not None and (last - pts) * self.clock > 1:
                         fault = fault or f"has times that go back at {float(last * self.clock) - start:.2f} s"
                     last = pts if last is None or pts > last else last + 1
@@ -160,7 +184,7 @@ class VideoReader:
                     yield last, frame
         except av.FFmpegError as error:
             fault = f"breaks off after frame {seen} ({error.strerror})"
-        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > max(MISSING, float(2 / self.rate)):
+        if self.file.format.name.startswith(STATES_LENGTH) and self.length - end > missing:
             fault = f"breaks off after frame {seen}, at {end:.2f} of {self.length:.2f} s"
         self.broken = fault or None
 
@@ -177,12 +201,6 @@ class VideoReader:
         if is_last:
             self.filter.vpush(None)
             yield from pulled(self.filter, self.clock)
-
-    def delay(self, first: VideoFrame) -> int:
-        """Return by how much times are too late: AVI has none, and FFmpeg adds what a decoder waits for B-frames."""
-        if self.file.format.name != "avi" or first.pts is None or not self.picture.codec_context.has_b_frames:
-            return 0
-        return first.pts - (self.picture.start_time or 0)
 
 
 def is_cover(stream: Stream) -> bool:

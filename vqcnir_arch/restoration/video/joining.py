@@ -29,6 +29,8 @@ WRITTEN_ANEW = (
     "software",
 )
 """Entries of a file that say how it was written, lower case; the result is written otherwise."""
+TIMECODE = "timecode"
+"""Entry of a stream of pictures for the time code of its first frame."""
 OF_THE_STREAM = (
     "rotate", "duration", "encoder", "vendor_id", "alpha_mode", "bps", "number_of_frames", "number_of_bytes",
 )  # fmt: skip
@@ -53,7 +55,7 @@ def join(
         for stream in source.streams:
             if stream is reader.picture:
                 target: Stream = encoding.add_to(writer)
-            elif is_chapter_track(stream, source):
+            elif is_chapter_track(stream, source) or is_timecode_track(stream):
                 continue
             elif not holds(container, stream):
                 lost.append(described(stream))
@@ -94,6 +96,11 @@ def container_options(container: Container, source: InputContainer) -> dict[str,
 def is_chapter_track(stream: Stream, source: InputContainer) -> bool:
     """Whether a stream is how MP4 and MOV hold the titles of chapters, which are copied as chapters."""
     return stream.type == "data" and stream.name == "bin_data" and 0 < stream.frames == len(source.chapters())
+
+
+def is_timecode_track(stream: Stream) -> bool:
+    """Whether a stream is how MP4 and MOV hold a time code: an entry of the pictures, from which it is written."""
+    return stream.type == "data" and TIMECODE in stream.metadata
 
 
 def holds(container: Container, stream: Stream) -> bool:

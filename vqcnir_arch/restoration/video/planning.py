@@ -44,7 +44,7 @@ def plan(
     Raises:
         UserError: no frame can be decoded, or its colours are of an unknown kind.
     """
-    from av import ContainerFormat
+    from av import ContainerFormat, FFmpegError
 
     with VideoReader(source, max_megapixels) as reader:
         first = next(reader.decoded(), None)
@@ -62,7 +62,7 @@ def plan(
         colours = look.colours
         if not container.is_tagged:
             colours = replace(colours, matrix=untagged(height), range=LIMITED, primaries=UNKNOWN, transfer=UNKNOWN)
-        codec = codec_for(container, colours)
+        codec = codec_for(container, colours, width)
         sampling = sampling_for(codec, colours.sampling, width, height)
         encoding = Encoding(
             codec,
@@ -76,6 +76,11 @@ def plan(
             light=light_of(frame) if codec == "libx265" else "",
             tag="hvc1" if codec == "libx265" and container.format in ("mp4", "mov") else None,
         )
+        try:
+            encoding.open()  # before time is spent on frames
+        except FFmpegError as error:
+            size = f"{width} x {height}"
+            raise UserError(f"video '{source}' cannot be restored: {codec} encodes no frames of {size}") from error
         has_alpha = any(part.is_alpha for part in frame.format.components) or "1" in (
             reader.picture.metadata.get("alpha_mode"),
             reader.picture.metadata.get("ALPHA_MODE"),
