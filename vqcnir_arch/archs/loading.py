@@ -143,7 +143,9 @@ def check_size(cls: type[VQNetwork], options: Mapping[str, Any], state_dict: Map
         needed = sum(p.numel() for p in cls(**options).parameters())
     stored = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in dense(state_dict)}.values())
     if needed > stored:  # no number takes less than a byte
-        raise UserError(f"the options make a network of {needed:,} numbers, the tensors have {stored:,} bytes")
+        raise UserError(
+            f"the options make a network of {needed:,} numbers, the tensors have {stored:,} bytes: is it a part of one?"
+        )
 
 
 def recognise(state_dict: Mapping[str, Tensor], name: str) -> tuple[type[VQNetwork], dict[str, Any]]:
