@@ -25,14 +25,15 @@ class OptionLoader(yaml.SafeLoader):
     """PyYAML's safe loader, which also finds what YAML lets pass.
 
     Attributes:
-        twice: lines for keys that stand twice in a mapping, of which YAML silently takes the last, and for those that
-            YAML takes for something else than text.
+        twice: lines for keys that stand twice in a mapping, of which YAML silently takes the last.
+        no_texts: lines for keys that are something else than text.
         templates: keys of the file that begin with `x-`, or whose sections others refer to.
     """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.twice: list[str] = []
+        self.no_texts: list[str] = []
         self.templates: list[str] = []
         self._referred: set[int] = set()
 
@@ -44,14 +45,14 @@ class OptionLoader(yaml.SafeLoader):
             if isinstance(node, yaml.CollectionNode) and node.end_mark is None:
                 raise yaml.composer.ComposerError(None, None, "a section refers to itself", mark)
         elif isinstance(node, yaml.MappingNode):
-            self._note_twice(node)
+            self._note_keys(node)
         return node
 
-    def _note_twice(self, node: yaml.MappingNode) -> None:
+    def _note_keys(self, node: yaml.MappingNode) -> None:
         """Look before sections are merged (`<<`), which puts their keys beside those that override them."""
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         names = [(key.tag, key.value) for key in keys]
-        self.twice += [
+        self.no_texts += [
             f"line {key.start_mark.line + 1}: '{key.value}' is no text to YAML, as on, no and numbers: put it in quotes"
             for key in keys
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
@@ -103,7 +104,7 @@ def load_file(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the content of an option file, whoever's it is, and a line for each key that stands in it twice.
 
     Raises:
-        UserError: it is not YAML, or no mapping.
+        UserError: it is not YAML, or no mapping, or a key in it is no text.
     """
     text = read_text(path)
     try:
@@ -115,6 +116,8 @@ def load_file(path: Path) -> tuple[dict[str, Any], list[str]]:
         where = f", line {line}" if line else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"option file '{path}'{where} is not YAML: {problem}{odd_character(text)}") from error
+    if loader.no_texts:
+        raise UserError(f"option file '{path}', {loader.no_texts[0]}")
     if not isinstance(options, dict):
         raise UserError(f"option file '{path}' holds a {type(options).__name__}, expected a mapping of options")
     for key in loader.templates:
