@@ -101,7 +101,10 @@ def chosen_wrapper(found: Mapping[str, Mapping[str, Tensor]], content: Any, path
             return choice[0]
     if networks:
         known = ", ".join(at or "the root" for at in networks)
-        raise UserError(f"checkpoint '{path}' holds several networks ({known}): say which by its key, --key NAME")
+        raise UserError(
+            f"checkpoint '{path}' holds several networks ({known}): say which by its key, --key NAME (in an option "
+            "file path: param_key_g)"
+        )
     if found:
         raise UserError(f"checkpoint '{path}' holds tensors at {', '.join(found)} alone: is one meant, say --key NAME")
     if not isinstance(content, Mapping):
