@@ -32,11 +32,11 @@ def hub_file(given: str) -> Path:
     if parts is None:
         raise UserError(f"checkpoint '{given}': expected hf:user/repo, hf:user/repo@revision or hf:user/repo:file.pth")
     try:
+        from huggingface_hub import utils
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
-        from huggingface_hub.utils import logging
     except ImportError as error:
         raise UserError(f"checkpoint '{given}' needs huggingface_hub: pip install 'vqcnir[hub]'") from error
-    logging.set_verbosity_error()  # it says of each try that it failed
+    utils.logging.set_verbosity_error()  # it says of each try that it failed
     repo, revision, file = parts["repo"], parts["revision"], parts["file"]
     try:
         if file is not None:
