@@ -22,7 +22,7 @@ from vqcnir_arch.names import PUBLISHED_WEIGHTS
 def test_nan_where_a_run_loads_it(make_tiny):
     net = make_tiny("VQGANPrior")
     state = {**net.state_dict(), "quantizer.codebook": torch.full_like(net.quantizer.codebook, float("nan"))}
-    with pytest.raises(UserError, match="net.pth holds NaN or infinite values in 'quantizer.codebook'"):
+    with pytest.raises(UserError, match=r"net\.pth holds NaN or infinite values in 'quantizer\.codebook'"):
         load_into(net, state, "net.pth")
 
 
