@@ -78,6 +78,12 @@ def test_by_the_network(tmp_path, monkeypatch):
     assert_refused("hf:anna/night", "the repository has no checkpoint")
 
 
+def test_before_anything_has_imported_its_parts(cached, monkeypatch):
+    monkeypatch.delitem(sys.modules, "huggingface_hub.utils", raising=False)
+    monkeypatch.delattr(huggingface_hub, "utils", raising=False)
+    assert_refused("hf:anna/no-such-thing:net.pth", "net.pth' is not in the cache, and the Hub cannot be reached")
+
+
 def test_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert hub.is_hub_name("hf:anna/night")

@@ -12,6 +12,9 @@ from pathlib import Path
 HEAD = 4096
 LONGEST_JSON = 10**8
 LONGEST_QUOTE = 60
+LFS_POINTER = (
+    "is a Git LFS pointer, which stands for the file: run `git lfs pull` in its repository, or download it there"
+)
 MAGIC = (
     (b"\x1f\x8b", "is compressed by gzip: unpack it first"),
     (b"BZh", "is compressed by bzip2: unpack it first"),
@@ -25,10 +28,8 @@ MAGIC = (
     (b"\x89PNG", "is a picture"),
     (b"\xff\xd8\xff", "is a picture"),
     (b"%PDF", "is a PDF document"),
-    (
-        b"version https://git-lfs",
-        "is a Git LFS pointer, which stands for the file: run `git lfs pull` in its repository, or download it there",
-    ),
+    (b"version https://git-lfs", LFS_POINTER),
+    (b"/annex/objects/", "is a pointer of git-annex, which stands for the file: run `git annex get` in its repository"),
 )
 """First bytes of files, and what is said of them."""
 
@@ -57,9 +58,14 @@ def not_tensors(path: Path) -> str | None:
     if head[257:262] == b"ustar":
         return of_tar(path)
     if head.startswith(b"\x80"):
-        return shard(path)
+        return shard(path) if is_torchs(head) else "is of Python's pickle: save the state dict with torch.save"
     text = as_text(head)
     return of_text(path, text) if text else f"is no file that torch.save or safetensors wrote ({size:,} bytes)"
+
+
+def is_torchs(head: bytes) -> bool:
+    """Whether a pickle begins with the number of torch.save's old format, as far as there is so much of it."""
+    return len(head) < 64 or b"\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in head[:64]
 
 
 def shard(path: Path) -> str | None:
@@ -111,6 +117,8 @@ def as_text(head: bytes) -> str:
 def of_text(path: Path, text: str) -> str:
     """Say what a text file is that came in the place of a checkpoint."""
     begins = text.lower()
+    if begins.startswith("version https://git-lfs"):  # behind a byte order mark
+        return LFS_POINTER
     again = "not the file itself: download it again, by the link that its page offers"
     if begins.startswith(("<!doctype html", "<html")) or "<html" in begins[:1000]:
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)

@@ -32,11 +32,11 @@ def hub_file(given: str) -> Path:
     if parts is None:
         raise UserError(f"checkpoint '{given}': expected hf:user/repo, hf:user/repo@revision or hf:user/repo:file.pth")
     try:
-        import huggingface_hub
+        from huggingface_hub import utils
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
     except ImportError as error:
         raise UserError(f"checkpoint '{given}' needs huggingface_hub: pip install 'vqcnir[hub]'") from error
-    huggingface_hub.utils.logging.set_verbosity_error()  # it says of each try that it failed
+    utils.logging.set_verbosity_error()  # it says of each try that it failed
     repo, revision, file = parts["repo"], parts["revision"], parts["file"]
     try:
         if file is not None:

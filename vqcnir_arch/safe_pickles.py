@@ -36,7 +36,8 @@ class PlainList:
         return []
 
 
-BUILTINS = ["bool", "float", "frozenset", "int", "list", "dict", "object", "range", "slice", "str", "tuple"]
+BUILTINS = ["bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range"]
+BUILTINS += ["set", "slice", "str", "tuple"]
 NUMPY = [f"{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")]
 NUMPY += ["core.numeric._frombuffer", "_core.numeric._frombuffer", "dtype", "ndarray", "bool_", "str_"]
 NUMPY += ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -53,27 +54,41 @@ HARMLESS = (
     *(f"pathlib._local.{name}" for name in PATHS),
     "argparse.Namespace",
     "types.SimpleNamespace",
-    "datetime.date",
-    "datetime.datetime",
-    "datetime.timedelta",
+    *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
+    "decimal.Decimal",
+    "fractions.Fraction",
+    "torch.torch_version.TorchVersion",
+    "uuid.SafeUUID",
+    "uuid.UUID",
     "copyreg._reconstructor",
     "typing.Any",
+    "ml_collections.config_dict.config_dict.ConfigDict",
+    "mmcv.utils.config.Config",
+    "mmengine.config.config.Config",
     "mmengine.logging.history_buffer.HistoryBuffer",
     "omegaconf.base.ContainerMetadata",
     "omegaconf.base.Metadata",
     "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig",
-    "omegaconf.nodes.AnyNode",
+    *(
+        f"omegaconf.nodes.{kind}Node"
+        for kind in ("Any", "Boolean", "Bytes", "Enum", "Float", "Integer", "Path", "String")
+    ),
     *LIGHTNING_CALLBACKS,
 )
 """Classes of what trainings keep beside tensors: scores, options, paths."""
 DICTIONARIES = (
     "addict.addict.Dict",
+    "attrdict.dictionary.AttrDict",
+    "box.box.Box",
     "collections.defaultdict",
     "easydict.EasyDict",
+    "fvcore.common.config.CfgNode",
     "lightning.fabric.utilities.data.AttributeDict",
     "lightning_fabric.utilities.data.AttributeDict",
+    "mmcv.utils.config.ConfigDict",
     "mmengine.config.config.ConfigDict",
+    "munch.Munch",
     "pytorch_lightning.utilities.parsing.AttributeDict",
     "yacs.config.CfgNode",
 )
@@ -83,19 +98,18 @@ LISTS = ("collections.deque",)
 STAND_INS = {StandIn: HARMLESS, PlainDict: DICTIONARIES, PlainList: LISTS}
 
 
-class NotTensors(Exception):
-    """A file holds something else beside tensors; `name` is the first of it, where that is known."""
+NEWER_PROTOCOL = "is pickled by a protocol that torch.save does not use of itself: save it without pickle_protocol"
 
-    def __init__(self, name: str | None) -> None:
-        super().__init__(name)
-        self.name = name
+
+class NotTensors(Exception):
+    """A file holds something else beside tensors; the text says what it is."""
 
 
 def load_pickle(path: Path) -> Any:
     """Read a file of torch.save on the CPU; nothing in it is run (`weights_only`).
 
     Raises:
-        NotTensors: it names a class that is not known to be harmless.
+        NotTensors: it names a class that is not known to be harmless, or has instructions that torch does not read.
     """
     known = [(stand_in, name) for stand_in, names in STAND_INS.items() for name in names]
     try:
@@ -104,5 +118,11 @@ def load_pickle(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of what odd files hold; they are refused, or as good as others
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:  # its message tells how to run the code in the file
+        if "Unsupported operand" in str(error):
+            raise NotTensors(NEWER_PROTOCOL) from error
         found = re.search(r"GLOBAL ([\w.]*\w)", str(error))
-        raise NotTensors(found[1] if found else None) from error
+        asked = f": it asks for '{found[1]}'" if found else ""
+        raise NotTensors(
+            f"is not a file of tensors alone{asked}, and anything else in it could run code; have the tensors saved "
+            "alone: torch.save(net.state_dict(), ...)"
+        ) from error

@@ -20,6 +20,7 @@ from vqcnir_arch.safetensors_files import network_file, unpacked
 from vqcnir_arch.state_dicts import unwrapped
 
 logger = logging.getLogger("basicsr")
+ENDINGS = (".pth", ".safetensors", ".ckpt", ".pt", ".bin")
 
 
 def existing_file(path: str | os.PathLike[str], what: str) -> Path:
@@ -27,21 +28,33 @@ def existing_file(path: str | os.PathLike[str], what: str) -> Path:
 
     For what is called `checkpoint`, it says where the published ones are if no file has a name like it.
     """
+    advice = f"; {PUBLISHED_WEIGHTS}" if what == "checkpoint" else ""
+    if not os.fspath(path).strip():
+        raise UserError(f"{what} '{path}': expected a file, got an empty name")
     path = Path(path).expanduser()
     if path.is_file():
         return path
     if path.is_dir():
-        raise UserError(f"{what} '{path}' is a folder, expected a file")
-    advice = f"; {PUBLISHED_WEIGHTS}" if what == "checkpoint" else ""
+        raise UserError(f"{what} '{path}' is a folder, expected a file{like_checkpoints(path) if advice else ''}")
+    if path.exists():
+        raise UserError(f"{what} '{path}' is a device or a pipe, expected a file")
+    if path.is_symlink():
+        raise UserError(f"{what} '{path}' is a link to '{os.readlink(path)}', which does not exist")
     if not path.parent.is_dir():
         raise UserError(f"{what} '{path}' does not exist: there is no folder '{path.parent}'{advice}")
     beside = (file.name for file in path.parent.iterdir())
     raise UserError(f"{what} '{path}' does not exist{nearest(path.name, beside, advice or None)}")
 
 
+def like_checkpoints(folder: Path) -> str:
+    """Return a proposal of the first file in a folder that is named like a checkpoint, if there is one."""
+    files = sorted(file for file in folder.iterdir() if file.suffix in ENDINGS)
+    return f" (did you mean '{files[0]}'?)" if files else ""
+
+
 def checkpoint_file(given: str | os.PathLike[str]) -> Path:
     """Return the file that a path or the name of a packaged network means, or raise `UserError`."""
-    return existing_file(named_path(given), "checkpoint")
+    return existing_file(named_path(given) if os.fspath(given) else given, "checkpoint")
 
 
 def load_file(path: str | os.PathLike[str], what: str) -> Any:
@@ -59,11 +72,7 @@ def load_file(path: str | os.PathLike[str], what: str) -> Any:
     try:
         return unpacked(load_safetensors(path)) if is_safetensors(path) else load_pickle(path)
     except NotTensors as error:
-        asked = f": it asks for '{error.name}'" if error.name else ""
-        raise UserError(
-            f"{what} '{path}' is not a file of tensors alone{asked}, and anything else in it could run code; have "
-            "the tensors saved alone: torch.save(net.state_dict(), ...)"
-        ) from error
+        raise UserError(f"{what} '{path}' {error}") from error
     except Exception as error:  # torch's readers let IndexError, KeyError and others escape on broken files
         raise UserError(
             f"{what} '{path}' cannot be read, it is truncated or not a {what} ({path.stat().st_size:,} bytes): "

@@ -12,10 +12,18 @@ from checkpoint_checks import assert_refused
 from network_facts import NETWORKS
 
 import vqcnir_arch
+from vqcnir_arch.archs.loading import load_into
 from vqcnir_arch.archs.published.layout import published_names
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.names import PUBLISHED_WEIGHTS
+
+
+def test_nan_where_a_run_loads_it(make_tiny):
+    net = make_tiny("VQGANPrior")
+    state = {**net.state_dict(), "quantizer.codebook": torch.full_like(net.quantizer.codebook, float("nan"))}
+    with pytest.raises(UserError, match=r"net\.pth holds NaN or infinite values in 'quantizer\.codebook'"):
+        load_into(net, state, "net.pth")
 
 
 def test_missing_file(make_tiny, tmp_path):

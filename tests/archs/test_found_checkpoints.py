@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import io
 import json
 import pathlib
+import pickle
 import re
 import tarfile
 import zipfile
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ from safetensors.torch import save_file
 import vqcnir_arch
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.state_dicts import dictionaries
 
 ADVICE = re.compile(r"weights_only|safe_globals|torch\.load|pytorch issue|enhancement request", re.IGNORECASE)
 FOUND = Path(__file__).parents[3] / "shared/bugs/checkpoint"
@@ -58,6 +63,9 @@ WRAPPED = {
     "interpolated": lambda s: {name: 0.3 * tensor + 0.7 * tensor for name, tensor in s.items()},
     "numpy scalars": lambda s: {"params": s, "best": np.float64(3), "at": np.array([1, 2]), "kind": np.dtype("f4")},
     "namespace": lambda s: {"params": s, "args": argparse.Namespace(lr=0.1, out=pathlib.PurePosixPath("a"))},
+    "averaged model": lambda s: {"n_averaged": torch.tensor(3), **prefixed(s, "module.")},
+    "deep": lambda s: functools.reduce(lambda inner, name: {name: inner}, "hgfecba", s),
+    "values": lambda s: {"params": s, "with": torch.__version__, "at": datetime.now(UTC), "rate": Decimal("1e-4")},
     "dictionaries": lambda s: {
         "net": collections.defaultdict(list, s),
         "counts": collections.Counter("abc"),
@@ -152,6 +160,9 @@ NOT_CHECKPOINTS = {
     "model.safetensors.index.json": (json.dumps(INDEX).encode(), r"index of a checkpoint in 2 shards \('m-000"),
     "config.json": (b'{"arch": "VQCNIR", "scale": 1}', r"is a JSON file \('arch', 'scale'\), which holds no tensors"),
     "pointer.pth": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer.*lfs pull"),
+    "mark.pth": (b"\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer.*lfs pull"),
+    "annex.pth": (b"/annex/objects/SHA256E-s9--0a.pth\n", "is a pointer of git-annex.*git annex get"),
+    "plain.pkl": (pickle.dumps({"net": np.ones(9)}), "is of Python's pickle: save the state dict with torch.save"),
     "notes.pth": (b"the weights are\nelsewhere", "is a text file, which begins 'the weights are elsewhere'"),
     "empty.ckpt": (b"", "is empty"),
     "net.pth.gz": (b"\x1f\x8b\x08\0", "is compressed by gzip: unpack it"),
@@ -201,7 +212,48 @@ def test_other_classes_are_named(make_tiny, tmp_path):
             vqcnir_arch.load_network(path)
         assert not ADVICE.search(str(caught.value)) and "\n" not in str(caught.value)
     torch.save({"params": state}, path, pickle_protocol=4)
-    assert_refused(path, r"net\.pth' is not a file of tensors alone")
+    assert_refused(path, r"net\.pth' is pickled by a protocol that .*: save it without pickle_protocol")
+
+
+def test_key_that_another_error_names(make_tiny, tmp_path):
+    state, path = make_tiny("VQGANPrior").state_dict(), tmp_path / "net.pth"
+    torch.save({"state_dict": {**prefixed(state, "model.teacher."), **prefixed(zeros(state), "model.student.")}}, path)
+    assert_refused(path, r"several networks \(model.student, model.teacher\): say which")
+    for key in ("model.teacher", "teacher", "state_dict.model.teacher"):
+        assert_same_tensors(vqcnir_arch.load_network(path, key=key), state)
+    torch.save({"a": {"net": state}, "b": {"net": state}}, path)
+    with pytest.raises(UserError, match=r"no tensors at the key 'net' \(did you mean '[ab].net'\?\)"):
+        vqcnir_arch.load_network(path, key="net")
+
+
+def test_a_file_that_refers_to_itself_is_looked_through_once():
+    ring: dict = {}
+    ring |= {str(i): ring for i in range(9)}
+    empty: list = []
+    for _ in range(30):
+        empty = [empty] * 9
+    assert list(dictionaries({"ring": ring, "empty": empty, "net": {"a": torch.ones(1)}})) == [
+        ("net", {"a": torch.ones(1)})
+    ]
+    full: dict = {"a": torch.ones(1)}
+    for _ in range(30):
+        full = {str(i): full for i in range(9)}
+    assert 0 < len(list(dictionaries(full))) <= 1000
+
+
+def test_what_is_no_file(tmp_path):
+    (tmp_path / "gone.pth").symlink_to("elsewhere.pth")
+    (tmp_path / "a.pth").touch()
+    refused = {
+        tmp_path / "gone.pth": "is a link to 'elsewhere.pth', which does not exist",
+        Path("/dev/null"): "is a device or a pipe, expected a file",
+        tmp_path: r"is a folder, expected a file \(did you mean '.*a\.pth'\?\)",
+        "": "got an empty name",
+    }
+    for path, message in refused.items():
+        assert_refused(path, message)
+    torch.save({"state": {0: {"exp_avg": torch.ones(1)}}, "param_groups": []}, tmp_path / "optimizer.bin")
+    assert_refused(tmp_path / "optimizer.bin", "holds an optimiser's state alone: name the network's file")
 
 
 def test_without_options(make_tiny, tmp_path):
@@ -213,7 +265,7 @@ def test_without_options(make_tiny, tmp_path):
     make_tiny("VQCNIR").load_state_dict(state)  # what the line says
 
     other = {**net.state_dict(), "_extra_state": (net.state_dict()["_extra_state"] * 0.5)}
-    assert_refused(other, "_extra_state' is not what this library writes: its numbers are no bytes")
+    assert_refused(other, r"_extra_state' is not what this library writes \(its numbers are no bytes")
 
 
 @pytest.mark.skipif(not FOUND.is_dir(), reason=f"no files of the log at {FOUND}")

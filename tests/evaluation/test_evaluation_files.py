@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 
 from vqcnir_arch import UserError
 from vqcnir_arch.cli import dispatch
+from vqcnir_arch.data.headers import read_header
+from vqcnir_arch.evaluation.pairs import pair_results
 
 
 def run(tree, *arguments, protocol="lolblur", status=0):
@@ -52,6 +55,28 @@ def test_results_that_are_no_8_bit_rgb_png(tree, capsys):
     assert line in capsys.readouterr().out and line in table and line in summary["file_formats"]
     assert summary["not_8_bit_rgb_png"]["0000/0030"] == rows["0000/0030"]["notes"] == "JPEG"
     assert rows["0001/0031"]["notes"] == ""
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        ("-out", "did you mean --suffix=-out?)"),
+        ("/0030_100", "0001/0031)"),
+        ("_compare", "0001/0031)"),
+    ],
+)
+def test_proposals(ending, expected):
+    names = ("0000/0030", "0001/0030", "0001/0031")
+    truths = {name: Path(name) for name in names}
+    with pytest.raises(UserError) as caught:
+        pair_results({f"{name}{ending}": Path(name) for name in names}, truths, "folders")
+    assert str(caught.value).endswith(expected)
+
+
+def test_grey_is_said_beside_the_rest(tmp_path):
+    for mode, expected in (("I;16", "grey, 16 bit"), ("LA", "grey, alpha")):
+        Image.new(mode, (16, 16)).save(tmp_path / "a.png")
+        assert read_header(tmp_path / "a.png").oddity == expected
 
 
 def test_the_suffix_is_proposed(tree):

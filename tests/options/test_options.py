@@ -81,6 +81,10 @@ val: *train
         ("a: {<<: 5}", "expected a mapping or list of mappings for merging"),
         ("a: *b", "found undefined alias 'b'"),
         ("a: &a {x: 1}\nb: {<<: *a, y: 1, y: 2}", "line 2: 'y' stands there twice"),
+        ("a: 1\n~: 4", "line 2: '~' is no text to YAML, as on, no and numbers: put it in quotes"),
+        ("a: {on: 4}", "line 1: 'on' is no text to YAML"),
+        ("a: 1\n# \x1a", "line 2 is not YAML: unacceptable character #x001a: special characters are not allowed"),
+        ("name:\u00a0run\nb: 1", r"line 1 has U\+00A0, NO-BREAK SPACE, which YAML takes for a letter"),
     ],
 )
 def test_what_cannot_be_merged(tmp_path, text, expected):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 from training_runs import make_images, options, run_here, test_here, train_here
@@ -32,7 +34,21 @@ def test_names_that_lead_elsewhere(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["a//b", "a/", ".", "a/./b", "a\nb", "a\0", "x" * 201, "é" * 101, "a/" + "x" * 240, "ab/" * 400 + "a"]
+    "name",
+    [
+        "a//b",
+        "night/models",
+        "a/visualization/b",
+        "a/",
+        ".",
+        "a/./b",
+        "a\nb",
+        "a\0",
+        "x" * 201,
+        "é" * 101,
+        "a/" + "x" * 240,
+        "ab/" * 400 + "a",
+    ],
 )
 def test_names_that_no_folder_can_have(name):
     assert name_problem(name)
@@ -52,6 +68,9 @@ def folder_with(path, *names):
     [
         ((), True),
         (("models/",), True),  # killed while it was made
+        (("visualization/", "images.jsonl"), True),
+        (("visualization/holiday/",), False),
+        (("models/2020/",), False),
         (("models/", "training_states/", "notes.txt"), True),
         (("train_a_20260102_030405.log", "notes.txt"), True),
         (("test_a b_20260102_030405.log", "visualization/"), True),
@@ -131,11 +150,45 @@ def test_a_lock_of_another_machine(tmp_path, monkeypatch):
     assert json.loads(path.read_text())["host"] == socket.gethostname()
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", "text", '{"pid": "x"}', "NaN"])
+ODD = [
+    "",
+    "{}",
+    "[1]",
+    "text",
+    '{"pid": "x"}',
+    "NaN",
+    '{"pid": 1e999}',
+    '{"pid": -1, "host": "", "since": "", "started": 0}',
+]
+
+
+@pytest.mark.parametrize("content", [*ODD, "\xff"])
 def test_a_lock_that_says_nothing(tmp_path, content):
-    (tmp_path / ".run.lock").write_text(content)
+    (tmp_path / ".run.lock").write_text(content, encoding="latin-1")
     with pytest.raises(UserError, match="is no lock that a run has written: remove it if"):
         RunLock(tmp_path / "run").acquire()
+
+
+def test_an_empty_lock(tmp_path, monkeypatch):
+    path, lock = tmp_path / ".run.lock", RunLock(tmp_path / "run")
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="cannot be written: No space left"):
+        patch.setattr(Path, "write_text", full)
+        lock.acquire()
+    assert not path.exists()
+    path.touch()
+    os.utime(path, (1e9, 1e9))  # a machine that went down left it
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "")
+    lock.acquire()
+    assert json.loads(path.read_text())["job"] == ["12", 0]
+    lock.release()
+    path.symlink_to("nowhere")
+    with pytest.raises(UserError, match="is a link to what does not exist: remove it"):
+        lock.acquire()
 
 
 # through the launcher

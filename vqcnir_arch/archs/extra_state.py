@@ -35,4 +35,7 @@ def decode_options(packed: Tensor) -> tuple[str, dict[str, Any]]:
         content = json.loads(bytes(numbers.round().long().tolist()).decode())
         return content["arch"], dict(content["options"])
     except (ValueError, TypeError, LookupError, RuntimeError) as error:
-        raise UserError(f"its '{EXTRA_STATE}' is not what this library writes: {error}") from error
+        raise UserError(
+            f"its '{EXTRA_STATE}' is not what this library writes ({error}): where tensors were cast to 8 bits or "
+            "added up, take this one from the original file"
+        ) from error

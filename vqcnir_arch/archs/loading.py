@@ -116,7 +116,7 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, stric
     """Load a state dict, published or ours, into a network.
 
     Raises:
-        UserError: what is missing, unexpected or of another size; with `strict=False` only other sizes.
+        UserError: what is missing, unexpected or of another size (with `strict=False` only other sizes), or not finite.
     """
     if isinstance(net, VQNetwork):
         state_dict = without_prefix(state_dict, name)
@@ -127,6 +127,9 @@ def load_into(net: nn.Module, state_dict: Mapping[str, Tensor], name: str, stric
         lines.sort(key=lambda line: not line.startswith("the file "))  # what it is says more than what it lacks
         shortened = "; ".join(line if len(line) < 240 else line[:240] + " ..." for line in lines[:3])
         raise UserError(f"{name} does not fit {type(net).__name__}: {shortened}") from error
+    for key, tensor in net.named_parameters():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{name} holds NaN or infinite values in '{key}': its training has failed")
 
 
 def check_size(cls: type[VQNetwork], options: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> None:
@@ -143,7 +146,9 @@ def check_size(cls: type[VQNetwork], options: Mapping[str, Any], state_dict: Map
         needed = sum(p.numel() for p in cls(**options).parameters())
     stored = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in dense(state_dict)}.values())
     if needed > stored:  # no number takes less than a byte
-        raise UserError(f"the options make a network of {needed:,} numbers, the tensors have {stored:,} bytes")
+        raise UserError(
+            f"the options make a network of {needed:,} numbers, the tensors have {stored:,} bytes: is it a part of one?"
+        )
 
 
 def recognise(state_dict: Mapping[str, Tensor], name: str) -> tuple[type[VQNetwork], dict[str, Any]]:
@@ -214,9 +219,6 @@ def load_network(
     with broken(name):
         net = cls(**options)
     load_into(net, state_dict, name)
-    for key, tensor in net.named_parameters():
-        if not torch.isfinite(tensor).all():
-            raise UserError(f"{name} holds NaN or infinite values in '{key}': its training has failed")
     return net.to(device).eval()
 
 

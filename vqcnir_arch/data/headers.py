@@ -11,7 +11,7 @@ from PIL import Image
 from vqcnir_arch.errors import UserError
 
 ORIENTATION = 0x0112  # EXIF entry; 1 is upright, from 5 on width and height are exchanged
-MODES = {"1": "grey", "L": "grey", "P": "palette", "LA": "alpha", "PA": "alpha", "RGBA": "alpha", "CMYK": "CMYK"}
+MODES = {"1": "grey", "L": "grey", "P": "palette", "LA": "grey, alpha", "PA": "alpha", "RGBA": "alpha", "CMYK": "CMYK"}
 
 
 class Header(NamedTuple):
@@ -40,7 +40,7 @@ def read_header(path: Path, content: bytes | None = None) -> Header:
         with Image.open(path if content is None else io.BytesIO(content)) as image:
             odd = [] if image.mode == "RGB" else [MODES.get(image.mode, image.mode)]
             if image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in image.tile):
-                odd = ["16 bit", *odd[1:]]
+                odd = ["grey", "16 bit"] if image.mode.startswith("I") else ["16 bit", *odd[1:]]
             # that of PngImageFile decodes the whole image first
             orientation = Image.Image.getexif(image).get(ORIENTATION, 1)
             width, height = image.size

@@ -124,12 +124,22 @@ def pair_results(results: Mapping[str, Path], truths: Mapping[str, Path] | None,
         check_pairs(results, truths, what, kind="result")
     except UserError as error:
         suffix = likely_suffix(results, truths)
-        raise UserError(f"{error}{f' (did you mean --suffix {suffix}?)' if suffix else ''}") from error
+        raise UserError(f"{error}{proposed(suffix)}") from error
     return [Pair(name, results[name], truth) for name, truth in sorted(truths.items())]
 
 
+def proposed(suffix: str | None) -> str:
+    """Return the proposal of a suffix; one that begins like a flag is bound to its own."""
+    if not suffix:
+        return ""
+    return f" (did you mean --suffix{'=' if suffix.startswith('-') else ' '}{suffix}?)"
+
+
 def likely_suffix(results: Mapping[str, Path], truths: Mapping[str, Path]) -> str | None:
-    """Return what most results' names end in beyond those of ground truths, if more of them pair without it."""
+    """Return what most results' names end in beyond those of ground truths, if more of them pair without it.
+
+    What holds a folder, or is of comparison pictures alone, is none.
+    """
     known = {*truths, *(name.replace("/", "_") for name in truths)}
     alone = [name for name in results if name not in known]
     ends = Counter(name[len(truth) :] for name in alone[:CANDIDATES] for truth in known if name.startswith(truth))
@@ -137,7 +147,8 @@ def likely_suffix(results: Mapping[str, Path], truths: Mapping[str, Path]) -> st
         return None
     suffix = ends.most_common(1)[0][0]
     paired = sum(name.endswith(suffix) and name.removesuffix(suffix) in known for name in alone)
-    return suffix if paired > len(results) - len(alone) else None
+    is_one = "/" not in suffix and not suffix.endswith(COMPARISON)
+    return suffix if is_one and paired > len(results) - len(alone) else None
 
 
 def _flattened(results: Mapping[str, Path], truths: Mapping[str, Path], what: str) -> dict[str, Path] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,14 @@ class OptionLoader(yaml.SafeLoader):
 
     Attributes:
         twice: lines for keys that stand twice in a mapping, of which YAML silently takes the last.
+        no_texts: lines for keys that are something else than text.
         templates: keys of the file that begin with `x-`, or whose sections others refer to.
     """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.twice: list[str] = []
+        self.no_texts: list[str] = []
         self.templates: list[str] = []
         self._referred: set[int] = set()
 
@@ -42,13 +45,18 @@ class OptionLoader(yaml.SafeLoader):
             if isinstance(node, yaml.CollectionNode) and node.end_mark is None:
                 raise yaml.composer.ComposerError(None, None, "a section refers to itself", mark)
         elif isinstance(node, yaml.MappingNode):
-            self._note_twice(node)
+            self._note_keys(node)
         return node
 
-    def _note_twice(self, node: yaml.MappingNode) -> None:
+    def _note_keys(self, node: yaml.MappingNode) -> None:
         """Look before sections are merged (`<<`), which puts their keys beside those that override them."""
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         names = [(key.tag, key.value) for key in keys]
+        self.no_texts += [
+            f"line {key.start_mark.line + 1}: '{key.value}' is no text to YAML, as on, no and numbers: put it in quotes"
+            for key in keys
+            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+        ]
         self.twice += [
             f"line {key.start_mark.line + 1}: '{key.value}' stands there twice"
             for i, key in enumerate(keys)
@@ -96,23 +104,35 @@ def load_file(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the content of an option file, whoever's it is, and a line for each key that stands in it twice.
 
     Raises:
-        UserError: it is not YAML, or no mapping.
+        UserError: it is not YAML, or no mapping, or a key in it is no text.
     """
+    text = read_text(path)
     try:
-        loader = OptionLoader(read_text(path))
+        loader = OptionLoader(text)
         options = loader.get_single_data()
     except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(
-            f"option file '{path}'{where} is not YAML: {getattr(error, 'problem', None) or error}"
-        ) from error
+        mark, position = getattr(error, "problem_mark", None), getattr(error, "position", None)
+        line = mark.line + 1 if mark else None if position is None else text.count("\n", 0, position) + 1
+        where = f", line {line}" if line else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"option file '{path}'{where} is not YAML: {problem}{odd_character(text)}") from error
+    if loader.no_texts:
+        raise UserError(f"option file '{path}', {loader.no_texts[0]}")
     if not isinstance(options, dict):
         raise UserError(f"option file '{path}' holds a {type(options).__name__}, expected a mapping of options")
     for key in loader.templates:
         if key not in Experiment.model_fields and not re.fullmatch(Experiment.more, key):
             options.pop(key, None)
     return options, loader.twice
+
+
+def odd_character(text: str) -> str:
+    """Name the first character of a text that looks like a blank or a colon and is none; pages and editors put them."""
+    found = re.search("[\u00a0\u2007\u202f\u200b\u3000\uff1a]", text)
+    if found is None:
+        return ""
+    line = text.count("\n", 0, found.start()) + 1
+    return f" (line {line} has U+{ord(found[0]):04X}, {unicodedata.name(found[0])}, which YAML takes for a letter)"
 
 
 def read_text(path: Path) -> str:

@@ -17,8 +17,9 @@ LONGEST_PART = 200
 """Bytes of a part of a name: with what stands before and after it in the names of logs, file systems allow 255."""
 LONGEST_NAME = 1000
 LOG_FILE = re.compile(r"(train|test)_.+_\d{8}_\d{6}\.log")
-MADE_FIRST = {"models", "training_states", "visualization", "metrics.jsonl", "images.jsonl"}
-"""What stands in a run's folder before its log is opened."""
+RECORDS = {"metrics.jsonl", "images.jsonl"}
+MADE_FIRST = {"models", "training_states", "visualization", *RECORDS}
+"""What stands in a run's folder before its log is opened; the folders are empty then."""
 EVENT_FILE = "events.out.tfevents."
 
 
@@ -32,6 +33,9 @@ def name_problem(name: str) -> str | None:
         return "expected a name, or folders and a name ('night/first run'), not a path that leads elsewhere"
     if "" in parts or "." in parts or any(unicodedata.category(character) == "Cc" for character in name):
         return "expected a name, or folders and a name ('night/first run'), without empty parts or control characters"
+    inner = next((part for part in parts[1:] if part in MADE_FIRST), None)
+    if inner:
+        return f"expected another name than '{inner}' inside a folder, which would then look like that of a run"
     longest = max(len(part.encode()) for part in parts)
     if longest > LONGEST_PART:
         return f"expected at most {LONGEST_PART} bytes between two '/', as file systems limit names, not {longest}"
@@ -41,9 +45,11 @@ def name_problem(name: str) -> str | None:
 
 
 def is_run(folder: Path) -> bool:
-    """Tell whether a training or a test has written a folder, or it is empty."""
+    """Tell whether a training or a test has written a folder, or nothing is in it."""
     names = set(os.listdir(folder))
-    return names <= MADE_FIRST or {"models", "training_states"} <= names or any(map(LOG_FILE.fullmatch, names))
+    if {"models", "training_states"} <= names or names & RECORDS or any(map(LOG_FILE.fullmatch, names)):
+        return True
+    return names <= MADE_FIRST and not any(path.is_dir() and os.listdir(path) for path in folder.iterdir())
 
 
 def is_event_folder(folder: Path) -> bool:

@@ -15,6 +15,9 @@ from vqcnir_arch.atomic_files import make_folder, reason
 from vqcnir_arch.errors import UserError
 
 TOLERANCE = 2.0  # seconds by which a process's start may seem to move when the clock is set
+HALF_WRITTEN = (
+    60.0  # seconds after which an empty lock is what a start left that was killed, or a machine that went down
+)
 
 
 class RunLock:
@@ -60,27 +63,37 @@ class RunLock:
     def _create(self, content: str) -> bool:
         """Write the lock, unless there is one."""
         try:
-            with open(self.path, "x", encoding="utf-8") as file:
-                file.write(content)
+            self.path.touch(exist_ok=False)
         except FileExistsError:
             return False
+        try:
+            self.path.write_text(content, encoding="utf-8")
+        except OSError:  # a full disk: an empty lock would outlive this process
+            self.path.unlink()
+            raise
         return True
 
     def _break_if_stale(self) -> None:
         """Remove a lock whose holder is gone, and no other that came into its place meanwhile."""
         try:
-            held = self.path.read_text(encoding="utf-8")
+            held = self.path.read_text(encoding="utf-8", errors="replace")
             problem = self._lives(held)
-            if problem:
+            if problem and not self._is_left_empty(held):
                 raise UserError(problem)
             aside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
             os.replace(self.path, aside)
-        except FileNotFoundError:  # it has been given back, or another run has broken it
+        except FileNotFoundError as error:  # it has been given back, or another run has broken it
+            if self.path.is_symlink():
+                raise UserError(f"'{self.path}' is a link to what does not exist: remove it") from error
             return
-        if aside.read_text(encoding="utf-8") == held:
+        if aside.read_text(encoding="utf-8", errors="replace") == held:
             aside.unlink()
         else:
             os.replace(aside, self.path)
+
+    def _is_left_empty(self, held: str) -> bool:
+        """Tell whether nothing stands in a lock, and has not since long before its writer would have written."""
+        return not held and abs(time.time() - self.path.stat().st_mtime) > HALF_WRITTEN
 
     def _lives(self, held: str) -> str | None:
         """Say why a lock counts; None for a stale one."""
@@ -89,7 +102,9 @@ class RunLock:
             pid, host, since = int(holder["pid"]), str(holder["host"]), str(holder["since"])
             started, (job, restarts) = float(holder["started"]), holder.get("job", ("", 0))
             restarts = int(restarts)
-        except (ValueError, TypeError, LookupError):
+            if pid <= 0:
+                raise ValueError(f"no process has the number {pid}")
+        except (ValueError, TypeError, LookupError, OverflowError):
             return f"'{self.path}' is no lock that a run has written: remove it if no run writes to '{self.folder}'"
         who = f"'{self.folder}' belongs to a run that has been going since {since} (process {pid} on {host})"
         if host == socket.gethostname():
@@ -113,8 +128,8 @@ def this_process() -> dict[str, Any]:
 
 def slurm_job() -> list[Any] | None:
     """Return number of the SLURM job and how often it has been started again; None outside of one."""
-    job = os.environ.get("SLURM_JOB_ID")
-    return [job, int(os.environ.get("SLURM_RESTART_COUNT", 0))] if job else None
+    job, restarts = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_RESTART_COUNT", "")
+    return [job, int(restarts) if restarts.isdecimal() else 0] if job else None
 
 
 def is_alive(pid: int, started: float) -> bool:
