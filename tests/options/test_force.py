@@ -61,7 +61,7 @@ def test_another_type(file, entries, place, expected, lost):
     assert len(notes) == (lost is not None)
     if lost:
         (note,) = notes
-        assert note.startswith(f"{place}: {expected['type']} in place of ") and note.endswith(f"{lost} falls away")
+        assert note.startswith(f"{place}: {expected['type']} in place of ") and note.endswith(f"{lost}: left out")
     found = check_options(options, is_train=file == VQCNIR)
     assert found["network_g"]["type"] == options["network_g"]["type"]
 

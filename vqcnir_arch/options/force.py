@@ -42,7 +42,7 @@ def apply_forced(options: dict[str, Any], entries: Sequence[str]) -> tuple[set[P
             del block[name]
         if lost:
             where = ": ".join(place)
-            notes.append(f"{where}: {block['type']} in place of {before}, whose {', '.join(lost)} falls away")
+            notes.append(f"{where}: {block['type']} in place of {before}, which alone had {', '.join(lost)}: left out")
     return set(values), notes
 
 
