@@ -11,8 +11,9 @@ def mirrored_indices(size: int, target: int, device: torch.device) -> Tensor:
 
     For size 3 and target 8: 0 1 2 2 1 0 0 1.
     """
-    position = torch.arange(target, device=device) % (2 * size)
-    return torch.minimum(position, 2 * size - 1 - position)
+    period = torch.full((), 2 * size, device=device)  # a tensor: the ONNX exporter takes no symbol there
+    position = torch.arange(target, device=device) % period
+    return torch.minimum(position, period - 1 - position)
 
 
 def pad_bottom_right(x: Tensor, multiple: int, always: bool = False) -> Tensor:
