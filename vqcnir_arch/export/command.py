@@ -67,7 +67,9 @@ def checked_format(wanted: str | None, precision: str, out: Path) -> str:
         raise UserError(f"'{out}' has the ending '{out.suffix}'{nearest(out.suffix, by_ending)}")
     form = wanted or by_ending[out.suffix]
     if out.suffix != EXPORT_FORMATS[form]:
-        raise UserError(f"'{out}' has the ending '{out.suffix}', files of --format {form} have '{EXPORT_FORMATS[form]}'")
+        raise UserError(
+            f"'{out}' has the ending '{out.suffix}', files of --format {form} have '{EXPORT_FORMATS[form]}'"
+        )
     if precision != "fp32" and form != "onnx":
         raise UserError(f"--precision {precision} is for ONNX files alone, '{out}' is of format {form}")
     return form
