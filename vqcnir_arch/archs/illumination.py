@@ -90,7 +90,7 @@ class IlluminationCurve(nn.Module):
 
     def apply_curve(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Brighten [B, 3, H, W] by [B, n] coefficients; every pixel by itself."""
-        luma = luma_of(x).clamp(DARKEST, 1)
+        luma = luma_of(x).clamp(DARKEST, 1.0)
         y = luma
         for a in coefficients[:, :, None, None, None].unbind(1):
             y = y + a * y * (1 - y)  # eq. 6
@@ -110,7 +110,7 @@ class IlluminationCurve(nn.Module):
             return coefficients.new_ones(len(coefficients), 1, 1, 1)
         luma = luma_of(small)
         means, brightest = luma.mean(dim=(2, 3), keepdim=True), luma.amax(dim=(2, 3), keepdim=True)
-        seen = torch.cat((torch.full_like(means, SHADOW), means.clamp(SHADOW, 1)), dim=2)  # two gray pixels
+        seen = torch.cat((torch.full_like(means, SHADOW), means.clamp(SHADOW, 1.0)), dim=2)  # two gray pixels
         lift = (self.apply_curve(seen.expand(-1, 3, -1, -1), coefficients)[:, :1] - seen).amin(dim=2, keepdim=True)
         return (lift / self.full_lift).clamp(0, 1) * (brightest * LEVELS).clamp(0, 1)
 
