@@ -12,19 +12,24 @@ from vqcnir_arch.export.program import Exported, smallest_side
 
 MOST_DIFFERENCE = {"fp32": 1e-3, "fp16": 3e-2}
 """Largest difference to eager PyTorch, relative to the result's standard deviation, that rounding explains."""
+DARK = 0.2
+"""Brightest value of the noise."""
 MOST_CODES = 0.01
 """Largest share of codes that may differ: those whose two nearest codes are equally near but for rounding."""
 
 
 def compared_inputs(net: VQNetwork, written: Written) -> list[tuple[Tensor, ...]]:
-    """Return the inputs that are compared: noise of odd sizes, other than the one that was traced."""
+    """Return the inputs that are compared: dark noise of odd sizes, other than the one that was traced.
+
+    A network with an illumination curve that knows day from night leaves bright images as they are.
+    """
     generator = torch.Generator().manual_seed(0)
     if net.fixed_size is not None:
         sizes = [(net.fixed_size, net.fixed_size)] * (3 if net.has_fidelity_weight else 1)
     else:
         step = smallest_side(net) - 1
         sizes = [(step + 1, 2 * step + 1), (3 * step - 1, 2 * step), (5 * step + 1, 3 * step - 1)]
-    inputs = [(torch.rand(1, 3, *size, generator=generator),) for size in sizes]
+    inputs = [(DARK * torch.rand(1, 3, *size, generator=generator),) for size in sizes]
     if net.has_fidelity_weight:
         inputs = [(image, torch.tensor([w])) for (image,), w in zip(inputs, (0.5, 0.0, 1.0), strict=True)]
     return inputs[:1] if written.is_slow else inputs
