@@ -12,6 +12,7 @@ import torch
 
 from vqcnir_arch.archs import VQCNIR, VQGANPrior, cpu
 from vqcnir_arch.archs.deform_conv import DeformConv2d
+from vqcnir_arch.archs.illumination import covering
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.export.comparison import compare, compared_inputs
@@ -190,6 +191,23 @@ def test_half_of_a_network_chooses_the_same_codes(tmp_path, capsys):
     exact = {name.removeprefix("net.").split(".")[0] for name, t in types.items() if t == onnx.TensorProto.FLOAT}
     assert {"generator", "decoder", "after_quant", "out_conv"} <= halved - exact
     assert {"encoder", "enhancer", "before_quant"} <= exact - halved
+
+
+def test_thumbnail_of_any_size_is_the_pooled_image():
+    x = torch.rand(1, 3, 41, 23)
+    for size in (16, 32):
+        rows, columns = covering(41, size, x), covering(23, size, x)
+        torch.testing.assert_close(rows @ x @ columns.t(), torch.nn.functional.adaptive_avg_pool2d(x, size))
+
+
+@needs_onnx
+def test_illumination_curve_sees_images_larger_than_the_traced_one():
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra [export])")
+    net = make_net(illumination={"iterations": 2, "size": 16, "width": 4}, residual=True)
+    net.illumination.head[2].weight.normal_()
+    net.residual_conv.weight.normal_(std=0.1)
+    written = write_onnx(net, None)
+    assert_equal(written.run, net, 61, 45)
 
 
 def test_export_leaves_the_network_as_it_is(net):

@@ -14,6 +14,8 @@ MOST_DIFFERENCE = {"fp32": 1e-3, "fp16": 3e-2}
 """Largest difference to eager PyTorch, relative to the result's standard deviation, that rounding explains."""
 DARK = 0.2
 """Brightest value of the noise."""
+LARGE = 80
+"""The largest image has at least about this height and width: more than the thumbnail of an illumination curve."""
 MOST_CODES = 0.01
 """Largest share of codes that may differ: those whose two nearest codes are equally near but for rounding."""
 
@@ -28,7 +30,8 @@ def compared_inputs(net: VQNetwork, written: Written) -> list[tuple[Tensor, ...]
         sizes = [(net.fixed_size, net.fixed_size)] * (3 if net.has_fidelity_weight else 1)
     else:
         step = smallest_side(net) - 1
-        sizes = [(step + 1, 2 * step + 1), (3 * step - 1, 2 * step), (5 * step + 1, 3 * step - 1)]
+        large = (max(5 * step, LARGE) + 1, max(3 * step, LARGE) - 1)
+        sizes = [(step + 1, 2 * step + 1), (3 * step - 1, 2 * step), large]
     inputs = [(DARK * torch.rand(1, 3, *size, generator=generator),) for size in sizes]
     if net.has_fidelity_weight:
         inputs = [(image, torch.tensor([w])) for (image,), w in zip(inputs, (0.5, 0.0, 1.0), strict=True)]
