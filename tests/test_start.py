@@ -38,8 +38,7 @@ def loaded(*arguments):
             cli.main()
     assert len(out.getvalue()) > 4, arguments
     return [name for name in {HEAVY} if name in sys.modules]
-late = ("bench", "evaluate", "export")  # their help names what stands in modules with torch
-calls = [["--help"], ["--version"], ["restor"], *([verb, "--help"] for verb in cli.VERBS if verb not in late)]
+calls = [["--help"], ["--version"], ["restor"], *([verb, "--help"] for verb in cli.VERBS)]
 print(json.dumps({{" ".join(call): loaded(*call) for call in calls}}))
 """
     found = json.loads(python(code).stdout)

@@ -32,7 +32,7 @@ class Verb(NamedTuple):
 VERBS = {
     "train": Verb("launch:train", "-opt FILE [--root DIR]", "train by an option file"),
     "test": Verb("launch:test", "-opt FILE [--root DIR] [--protocol NAME]", "test by an option file"),
-    "evaluate": Verb("evaluation:main", "DIR --protocol NAME [--gt DIR]", "measure results as the papers did"),
+    "evaluate": Verb("evaluation.command:main", "DIR --protocol NAME [--gt DIR]", "measure results as the papers did"),
     "restore": Verb(
         "restoration.command:main", "PHOTO ... [-w FILE] [-o DIR]", "restore photographs, folders or videos"
     ),

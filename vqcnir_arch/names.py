@@ -2,7 +2,11 @@
 
 PRECISIONS = ("fp32", "bf16", "bf16-all", "fp16", "fp16-all")
 """Without `-all`, what decides the codes stays in float32: another code changes more than rounding does."""
+EXPORT_FORMATS = {"pt2": ".pt2", "aoti": ".pt2", "onnx": ".onnx"}
+"""Forms of exported networks, and the ending of their files."""
 PADDING_RULES = ("exact", "published")
+PEERS = ("NAFNet", "Restormer", "spandrel-FeMaSR", "spandrel-CodeFormer")
+"""Other people's networks that `vqcnir bench` measures."""
 PHOTO_FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",

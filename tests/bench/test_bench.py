@@ -13,7 +13,7 @@ from model_experiments import moved, snapshot
 
 from vqcnir_arch import UserError
 from vqcnir_arch.bench import measure
-from vqcnir_arch.bench.command import run, table
+from vqcnir_arch.bench.rows import run, table
 from vqcnir_arch.bench.subjects import PEERS, Case, Unavailable, build_network, training_loss, work_of
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.devices import PRECISIONS

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqcnir_arch.archs.padding import is_symbol
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.registry import ARCH_REGISTRY, register
 
@@ -24,7 +25,22 @@ LEVELS = 255
 
 def thumbnail(x: Tensor, size: int) -> Tensor:
     """Return [B, 3, size, size] of [B, 3, H, W] images, each value the mean of what it covers: free of noise."""
-    return F.adaptive_avg_pool2d(x, size)
+    height, width = x.shape[-2:]
+    if not (is_symbol(height) or is_symbol(width)):
+        return F.adaptive_avg_pool2d(x, size)
+    # an exporter would fix how many pixels a value covers to what it is at the size that is traced
+    rows, columns = (covering(n, size, x) for n in (height, width))
+    return rows @ x @ columns.t()
+
+
+def covering(length: int, size: int, x: Tensor) -> Tensor:
+    """Return the matrix [size, length] that averages an axis down to `size` values as `adaptive_avg_pool2d` does."""
+    first = torch.arange(size, device=x.device) * torch.full((), length, device=x.device)
+    position = torch.arange(length, device=x.device)
+    last = first + torch.full((), length + size - 1, device=x.device)
+    covers = (position >= (first // size)[:, None]) & (position < (last // size)[:, None])
+    covers = covers.to(x.dtype)
+    return covers / covers.sum(dim=1, keepdim=True)
 
 
 def luma_of(x: Tensor) -> Tensor:
@@ -90,7 +106,7 @@ class IlluminationCurve(nn.Module):
 
     def apply_curve(self, x: Tensor, coefficients: Tensor) -> Tensor:
         """Brighten [B, 3, H, W] by [B, n] coefficients; every pixel by itself."""
-        luma = luma_of(x).clamp(DARKEST, 1)
+        luma = luma_of(x).clamp(DARKEST, 1.0)
         y = luma
         for a in coefficients[:, :, None, None, None].unbind(1):
             y = y + a * y * (1 - y)  # eq. 6
@@ -110,7 +126,7 @@ class IlluminationCurve(nn.Module):
             return coefficients.new_ones(len(coefficients), 1, 1, 1)
         luma = luma_of(small)
         means, brightest = luma.mean(dim=(2, 3), keepdim=True), luma.amax(dim=(2, 3), keepdim=True)
-        seen = torch.cat((torch.full_like(means, SHADOW), means.clamp(SHADOW, 1)), dim=2)  # two gray pixels
+        seen = torch.cat((torch.full_like(means, SHADOW), means.clamp(SHADOW, 1.0)), dim=2)  # two gray pixels
         lift = (self.apply_curve(seen.expand(-1, 3, -1, -1), coefficients)[:, :1] - seen).amin(dim=2, keepdim=True)
         return (lift / self.full_lift).clamp(0, 1) * (brightest * LEVELS).clamp(0, 1)
 

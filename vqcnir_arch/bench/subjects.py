@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqcnir_arch import packaged
+from vqcnir_arch import names, packaged
 from vqcnir_arch.archs import AssociatedPriors, DeformConv2d, find_quantizers
 from vqcnir_arch.archs.cpu import plain_operators
 from vqcnir_arch.archs.loading import load_network, own_networks
@@ -24,12 +24,13 @@ from vqcnir_arch.devices import precision_of
 from vqcnir_arch.errors import UserError, nearest
 
 NAFNET = {"width": 64, "enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1, "dec_blk_nums": [1] * 4}
-PEERS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "NAFNet": ("spandrel", "NAFNet", NAFNET),
-    "Restormer": ("spandrel_extra_arches", "Restormer", {}),
-    "spandrel-FeMaSR": ("spandrel_extra_arches", "FeMaSR", {"LQ_stage": True, "scale_factor": 4}),
-    "spandrel-CodeFormer": ("spandrel_extra_arches", "CodeFormer", {}),
-}
+PEER_OPTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("spandrel", "NAFNet", NAFNET),
+    ("spandrel_extra_arches", "Restormer", {}),
+    ("spandrel_extra_arches", "FeMaSR", {"LQ_stage": True, "scale_factor": 4}),
+    ("spandrel_extra_arches", "CodeFormer", {}),
+)
+PEERS = dict(zip(names.PEERS, PEER_OPTIONS, strict=True))
 """Package, its name there and options of other people's networks, by names that none of ours has.
 
 NAFNet's options are those published for deblurring; FeMaSR's make it what ours is by default, ×4.

@@ -12,9 +12,9 @@ from typing import Any
 from vqcnir_arch.data.files import existing_folder, find_images
 from vqcnir_arch.data.storage import LmdbImages
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.evaluation.evaluate import check_reference, evaluate
 from vqcnir_arch.evaluation.papers import FolderPair, sets_of
 from vqcnir_arch.evaluation.protocols import PIXELS_FLOAT, find_protocol
+from vqcnir_arch.evaluation.run import check_reference, evaluate
 from vqcnir_arch.evaluation.sets import find_pair, find_row, sets_of_blocks
 from vqcnir_arch.registry import DATASET_REGISTRY, MODEL_REGISTRY, lookup
 
@@ -98,7 +98,7 @@ class AfterTest:
 
         The files go beside the results, `results/<name>/visualization/<data set>_<protocol>/`.
         """
-        from vqcnir_arch.evaluation import INCOMPLETE_STATUS, report
+        from vqcnir_arch.evaluation.command import INCOMPLETE_STATUS, report
 
         incomplete = False
         device = "cpu" if self.options["num_gpu"] == 0 else None

@@ -10,10 +10,10 @@ from typing import Any
 
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.evaluation.comparison import column_for, compare
-from vqcnir_arch.evaluation.evaluate import Evaluation, describe
 from vqcnir_arch.evaluation.journal import ESCAPED
 from vqcnir_arch.evaluation.papers import PaperRow
 from vqcnir_arch.evaluation.protocols import Column
+from vqcnir_arch.evaluation.run import Evaluation, describe
 from vqcnir_arch.evaluation.statistics import LEVEL, RESAMPLES, SEED, Mean, unit
 
 DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4, "niqe": 3, "musiq": 2, "nrqm": 3, "brisque": 2, "pi": 3, "fid": 2}

@@ -14,7 +14,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,18 +22,16 @@ from torch.export import ExportedProgram
 
 from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.errors import UserError
-from vqcnir_arch.export.program import OUTPUTS, export_program, first_line, metadata
+from vqcnir_arch.export.program import export_program, first_line, input_names, metadata, output_names
 
 ONNX_OPSET = 22
 """The newest version of DeformConv; it exists since 19."""
-NEEDED_TORCH = "2.8"
-"""For AOTInductor and ONNX: with 2.6 the files hold wrong sizes, 2.7 was not tried."""
 METADATA_FILE = "vqcnir.json"
-Runner = Callable[[Tensor], tuple[Tensor, ...]]
+Runner = Callable[..., tuple[Tensor, ...]]
 
 
 class Written(NamedTuple):
-    """A file's content, what runs it, and the smallest steps only where that runner is slow."""
+    """A file's content, what runs it on the inputs, and whether that runner is slow."""
 
     content: bytes
     run: Runner
@@ -65,17 +63,8 @@ def write_pt2(net: VQNetwork, size: int | None) -> Written:
     return Written(buffer.getvalue(), loaded, f"torch {torch.__version__}")
 
 
-def check_torch(what: str) -> None:
-    """Raise `UserError` where torch's own exporter is too old for sizes that are not fixed."""
-    if torch.__version__ < NEEDED_TORCH:
-        raise UserError(
-            f"{what} needs torch {NEEDED_TORCH} or newer, this is {torch.__version__}; --format pt2 does not"
-        )
-
-
 def write_aoti(net: VQNetwork, size: int | None) -> Written:
     """Write what AOTInductor's C++ runtime and `torch._inductor.aoti_load_package` run, compiled for this CPU."""
-    check_torch("AOTInductor")
     compiler = find_compiler()
     program = export_program(net, size=size)
     with tempfile.TemporaryDirectory() as folder, quiet(f"AOTInductor (C++ compiler {compiler})"):
@@ -83,7 +72,7 @@ def write_aoti(net: VQNetwork, size: int | None) -> Written:
         settings = {"aot_inductor.metadata": metadata(net, "aoti")}
         torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs=settings)
         loaded = torch._inductor.aoti_load_package(path)
-        return Written(Path(path).read_bytes(), lambda x: tuple(loaded(x)), "AOTInductor's runtime")
+        return Written(Path(path).read_bytes(), lambda *inputs: tuple(loaded(*inputs)), "AOTInductor's runtime")
 
 
 def find_compiler() -> str:
@@ -103,15 +92,14 @@ def find_compiler() -> str:
         ) from error
 
 
-def write_onnx(net: VQNetwork, size: int | None) -> Written:
+def write_onnx(net: VQNetwork, size: int | None, precision: str = "fp32") -> Written:
     """Write an ONNX model; deformable convolutions are ONNX's own operator `DeformConv`."""
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
             raise UserError(f"ONNX files need {package}: pip install 'vqcnir[export]'")
-    check_torch("ONNX")
-    program = export_program(net, operator=True, size=size)
+    program = export_program(net, operator=True, size=size, precision=precision)
     with quiet("the ONNX exporter"):
-        model = to_onnx(program)
+        model = to_onnx(program, input_names(net), output_names(net))
         for key, value in metadata(net, "onnx").items():
             model.metadata_props.add(key=key, value=value)
         content = model.SerializeToString()
@@ -119,18 +107,17 @@ def write_onnx(net: VQNetwork, size: int | None) -> Written:
     return Written(content, run, runner, is_slow)
 
 
-def to_onnx(program: ExportedProgram) -> "onnx.ModelProto":  # noqa: F821, UP037  (onnx is optional)
-    """Translate a program; its inputs and outputs are called `image`, and `image_out`, `codes`."""
+def to_onnx(program: ExportedProgram, inputs: list[str], outputs: list[str]) -> "onnx.ModelProto":  # noqa: F821, UP037
+    """Translate a program; inputs and outputs get these names. Onnx, which the result is of, is optional."""
     import torchvision  # noqa: F401  (it registers the operator)
 
-    outputs = ["restored", OUTPUTS[1]][: len(program.graph_signature.user_outputs)]
     translations = {torch.ops.torchvision.deform_conv2d.default: deform_conv_translation()}
     return torch.onnx.export(
         program,
         dynamo=True,
         opset_version=ONNX_OPSET,
         custom_translation_table=translations,
-        input_names=["image"],
+        input_names=inputs,
         output_names=outputs,
         verbose=False,
     ).model_proto
@@ -164,8 +151,9 @@ def onnx_runner(content: bytes) -> tuple[Runner, str, bool]:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         session = onnxruntime.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+        names = [each.name for each in session.get_inputs()]
         name = f"ONNX Runtime {onnxruntime.__version__}"
-        return lambda x: tensors(session.run(None, {"image": x.numpy()})), name, False
+        return lambda *inputs: tensors(session.run(None, by_name(names, inputs))), name, False
     except ImportError:
         why = "ONNX Runtime is not installed"
     except Exception as error:  # onnxruntime's own classes; NotImplemented where it lacks an operator
@@ -179,7 +167,12 @@ def reference_runner(content: bytes) -> Runner:
     from onnx.reference import ReferenceEvaluator
 
     evaluator = ReferenceEvaluator(onnx.load_from_string(content))
-    return lambda x: tensors(evaluator.run(None, {"image": x.numpy()}))
+    return lambda *inputs: tensors(evaluator.run(None, by_name(evaluator.input_names, inputs)))
+
+
+def by_name(names: list[str], inputs: tuple[Tensor, ...]) -> dict[str, Any]:
+    """Return inputs as arrays by their names."""
+    return {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
 
 
 def tensors(arrays: list) -> tuple[Tensor, ...]:
@@ -187,9 +180,5 @@ def tensors(arrays: list) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(array) for array in arrays)
 
 
-FORMATS: dict[str, tuple[str, Callable[[VQNetwork, int | None], Written]]] = {
-    "pt2": (".pt2", write_pt2),
-    "aoti": (".pt2", write_aoti),
-    "onnx": (".onnx", write_onnx),
-}
-"""By the name of a format: the ending of its files and what writes them."""
+FORMATS: dict[str, Callable[..., Written]] = {"pt2": write_pt2, "aoti": write_aoti, "onnx": write_onnx}
+"""What writes files of each of `EXPORT_FORMATS`."""
