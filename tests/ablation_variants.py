@@ -92,6 +92,7 @@ def make_model(make_tiny, tmp_path):
         network.update(prior=str(tmp_path / "prior.pth"), freeze_prior=True)
         kind = network.get("quantizer", {}).get("type", "NearestCode")
         options = {
+            "model_type": "VQRestorationModel",
             "is_train": True,
             "num_gpu": 0,
             "dist": False,

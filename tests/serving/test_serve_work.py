@@ -95,7 +95,7 @@ def test_only_offered_checkpoints_can_be_named_and_one_is_kept(nets, tmp_path):
     first = networks.load("one.pth")
     assert networks.load("one.pth") is first and networks.load("two.pth") is not first
     (nets / "one.pth").write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"'one\.pth' cannot be read") as caught:
+    with pytest.raises(UserError, match=r"'one\.pth' is a text file") as caught:
         networks.load("one.pth")
     assert str(nets) not in str(caught.value)
     assert networks.load("two.pth") is not None

@@ -10,6 +10,7 @@ from basicsr.archs import build_network
 from torch import Tensor, nn
 
 from vqcnir_arch.archs.associated_priors_arch import AssociatedCodes
+from vqcnir_arch.archs.network import VQNetwork
 from vqcnir_arch.models.batch import Batch
 from vqcnir_arch.models.vq_model import VQModel
 from vqcnir_arch.registry import ARCH_REGISTRY, MODEL_REGISTRY, names, register
@@ -68,10 +69,14 @@ class VQAssociationModel(VQModel):
         )
         return images, codes, losses
 
+    def judged_networks(self) -> list[VQNetwork]:
+        net = self.get_bare_model(self.net_g)
+        return [net.hq, net.lq]
+
     def losses_of_image(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
-        net, net_d = self.get_bare_model(self.net_g), self.get_bare_model(self.net_d)
+        net_d = self.get_bare_model(self.net_d)
         judges = [net_d.hq, net_d.lq] if net_d is not None else [None, None]
-        halves = zip(output.chunk(2), (batch.gt, batch.lq), (net.hq, net.lq), judges, strict=True)
+        halves = zip(output.chunk(2), (batch.gt, batch.lq), self.judged_networks(), judges, strict=True)
         found = [self.losses_between(image, target, judge, prior) for image, target, prior, judge in halves]
         return {name: found[0][name] + found[1][name] for name in found[0]}
 

@@ -125,7 +125,8 @@ class VQModel(SafeTraining, SRModel):
         if self.net_d is not None:
             start, largest = train_opt.get("gan_start_iter", 0), train_opt.get("adaptive_gan_weight")
             if largest:
-                check_adaptive_layer(self.get_bare_model(self.net_g))
+                for net in self.judged_networks():
+                    check_adaptive_layer(net)
             loss = self.losses["gan_opt"]
             self.gan = GAN(loss, self.net_d, start, largest, self.precision, self.accumulation)
         self.resumable = {"scaler": self.precision}
@@ -245,6 +246,10 @@ class VQModel(SafeTraining, SRModel):
         if self.with_gan:
             found["l_g_gan"] = self.gan.generator_loss(output, judge, found.values(), net)
         return found
+
+    def judged_networks(self) -> list[VQNetwork]:
+        """Return the networks whose images the discriminator judges."""
+        return [self.get_bare_model(self.net_g)]
 
     def real_images(self, batch: Batch) -> Tensor:
         """Return what the discriminator compares with `self.output`."""
