@@ -58,6 +58,8 @@ def make_video(
         muxer: its options.
     """
     clock = clock or Fraction(1, rate)
+    if codec == "libx265":  # with B-frames its MP4 cannot be written once in a hundred times
+        options = {"x265-params": "log-level=none:bframes=0", **(options or {})}
     with av.open(str(path), "w", format=container, options=muxer or {}) as writer:
         writer.metadata.update(metadata or {})
         stream = writer.add_stream(codec, rate=rate, time_base=clock, options=options or {})

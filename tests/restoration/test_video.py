@@ -234,7 +234,7 @@ def test_untagged_as_players_take_it(tmp_path, size, matrix):
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
 def test_hdr_is_kept_and_said(tmp_path, transfer, name):
     light = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1):max-cll=1000,400"
-    options = {"x265-params": f"log-level=none:{light}"}
+    options = {"x265-params": f"log-level=none:bframes=0:{light}"}  # with B-frames the muxer fails once in a hundred
     source = make_video(
         tmp_path / "a.mp4", 2, "libx265", pix_fmt="yuv420p10le", tags=(9, 1, 9, transfer), options=options
     )

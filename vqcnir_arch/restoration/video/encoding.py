@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 OPTIONS = {
-    "libx264": {"crf": "17", "bf": "0"},
+    "libx264": {"crf": "17", "bf": "0", "mbtree": "0"},  # with it, x264 encodes small frames differently each time
     "libx265": {"crf": "17"},
     "libvpx-vp9": {"crf": "20", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
     "libsvtav1": {"crf": "20", "preset": "8"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -52,15 +52,17 @@ def join(
     with av.open(file, "w", format=container.format, options=container_options(container, source)) as writer:
         writer.metadata.update(entries_with(comment, source.metadata))
         streams: dict[int, Stream] = {}
+        taken: list[Stream] = []
         for stream in source.streams:
             if stream is reader.picture:
                 target: Stream = encoding.add_to(writer)
             elif is_chapter_track(stream, source) or is_timecode_track(stream):
                 continue
-            elif not holds(container, stream):
+            elif not holds(container, [*taken, stream]):
                 lost.append(described(stream))
                 continue
             else:
+                taken.append(stream)
                 target = writer.add_stream_from_template(stream, opaque=True)
             target.metadata.update(entries_of(stream))
             target.disposition = stream.disposition
@@ -103,13 +105,14 @@ def is_timecode_track(stream: Stream) -> bool:
     return stream.type == "data" and TIMECODE in stream.metadata
 
 
-def holds(container: Container, stream: Stream) -> bool:
-    """Whether a container takes a stream as it is: its header is tried."""
+def holds(container: Container, streams: Sequence[Stream]) -> bool:
+    """Whether a container takes streams as they are, all together: its header is tried."""
     import av
 
     try:
         with av.open(io.BytesIO(), "w", format=container.format) as trial:
-            trial.add_stream_from_template(stream, opaque=True)
+            for stream in streams:
+                trial.add_stream_from_template(stream, opaque=True)
             trial.start_encoding()
     except (av.FFmpegError, ValueError):
         return False
