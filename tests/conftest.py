@@ -113,6 +113,13 @@ def make_tiny():
     return make
 
 
+@pytest.fixture
+def weights(make_tiny, tmp_path):
+    """The file of a tiny VQCNIR."""
+    torch.save(make_tiny("VQCNIR").eval().state_dict(), tmp_path / "net.pth")
+    return tmp_path / "net.pth"
+
+
 @pytest.fixture(scope="session")
 def small_published_state():
     return golden_state_dict(VQCNIR(**copy.deepcopy(SMALL_PUBLISHED_OPTIONS)))

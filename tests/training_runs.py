@@ -30,6 +30,21 @@ def make_images(folder: Path, count: int = 6, side: int = 48) -> None:
         cv2.imwrite(str(folder / f"{i:02}.png"), photo[top : top + side, left : left + side])
 
 
+def at(made: dict, place: str) -> tuple[dict, str]:
+    """Return the block and the key that `section__key` names."""
+    *sections, key = place.split("__")
+    for section in sections:
+        made = made[section]
+    return made, key
+
+
+def change(made: dict, changes: dict[str, object]) -> None:
+    """Set options by `section__key`."""
+    for place, value in changes.items():
+        block, key = at(made, place)
+        block[key] = value
+
+
 def options(root: Path, **changes: object) -> dict:
     """Options of a stage I run with discriminator, EMA and validation; changes come as `section__key=value`."""
     made = {
@@ -60,15 +75,10 @@ def options(root: Path, **changes: object) -> dict:
         "val": {"val_freq": 4, "save_img": False, "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 0}}},
         "logger": {"print_freq": 1, "save_checkpoint_freq": 4, "use_tb_logger": False},
     }  # fmt: skip
-    for place, value in changes.items():
-        *sections, key = place.split("__")
-        block = made
-        for section in sections:
-            block = block[section]
-        if value is None:
-            block.pop(key, None)
-        else:
-            block[key] = value
+    change(made, {place: value for place, value in changes.items() if value is not None})
+    for place in [place for place, value in changes.items() if value is None]:
+        block, key = at(made, place)
+        block.pop(key, None)
     return made
 
 
@@ -87,12 +97,7 @@ def sr_options(root: Path, **changes: object) -> dict:
         "val": {"name": "val", "type": "PairedImageDataset", **folders},
     }  # fmt: skip
     del made["train"]["optim_d"]
-    for place, value in changes.items():
-        *sections, key = place.split("__")
-        block = made
-        for section in sections:
-            block = block[section]
-        block[key] = value
+    change(made, changes)
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tarfile
@@ -157,3 +158,9 @@ def listed(names: Sequence[object]) -> str:
     """Return the first names of a list, and how many there are more."""
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return ",".join(quoted(name) for name in names[:3]).strip() + more if names else "empty"
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

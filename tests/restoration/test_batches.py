@@ -7,19 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from vqcnir_arch.atomic_files import atomic_write, temporary_of, why_unwritable
 from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.inputs import find_tasks
-
-
-@pytest.fixture
-def weights(make_tiny, tmp_path):
-    torch.save(make_tiny("VQCNIR").eval().state_dict(), tmp_path / "net.pth")
-    return tmp_path / "net.pth"
 
 
 @pytest.fixture

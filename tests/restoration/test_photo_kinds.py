@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import skimage.data
 import tifffile
-import torch
 from PIL import ExifTags, Image
 
 from vqcnir_arch.cli import dispatch
@@ -21,12 +20,6 @@ from vqcnir_arch.restoration.photos import read_photo, write_photo, written_endi
 from vqcnir_arch.restoration.photos.quiet import quiet
 
 PHOTO = skimage.data.chelsea()[60:100, 120:184].copy()
-
-
-@pytest.fixture
-def weights(make_tiny, tmp_path):
-    torch.save(make_tiny("VQCNIR").eval().state_dict(), tmp_path / "net.pth")
-    return tmp_path / "net.pth"
 
 
 def restore(weights, *arguments):

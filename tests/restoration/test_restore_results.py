@@ -4,7 +4,6 @@ import hashlib
 
 import numpy as np
 import pytest
-import torch
 from PIL import ExifTags, Image
 
 import vqcnir_arch
@@ -12,12 +11,6 @@ from vqcnir_arch.cli import dispatch
 from vqcnir_arch.errors import UserError
 from vqcnir_arch.restoration.photos import Photo, read_photo, write_photo
 from vqcnir_arch.restoration.results import as_result, is_result
-
-
-@pytest.fixture
-def weights(make_tiny, tmp_path):
-    torch.save(make_tiny("VQCNIR").eval().state_dict(), tmp_path / "net.pth")
-    return tmp_path / "net.pth"
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 
 av = pytest.importorskip("av", reason="the extra [video] is not installed")
 
@@ -158,12 +157,6 @@ def test_stage_that_looks_ahead(tmp_path):
     assert (tmp_path / "b.mkv").read_bytes() == (tmp_path / "whole.mkv").read_bytes()
     before, after = ([to_rgb(f) for f in shown(path)[1]] for path in (source, tmp_path / "b.mkv"))
     assert abs(after[2] - (before[2] + before[3]) / 2).mean() < 0.02
-
-
-@pytest.fixture
-def weights(make_tiny, tmp_path):
-    torch.save(make_tiny("VQCNIR").eval().state_dict(), tmp_path / "net.pth")
-    return tmp_path / "net.pth"
 
 
 def command(weights, *arguments):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from model_experiments import built, prior_experiment, with_gan
 from torch import nn
-from training_runs import checkpoint, make_images, options, train_here
+from training_runs import change, checkpoint, make_images, options, train_here
 
 from vqcnir_arch import UserError
 from vqcnir_arch.training.resumed_options import ResumedOptions
@@ -163,12 +163,7 @@ def short(root, **changes):
     made = options(root, val=None, network_d=None, train__gan_opt=None, train__optim_d=None, train__ema_decay=0)
     made["logger"].update(save_checkpoint_freq=2, print_freq=1)
     made["train"].update(total_iter=4, scheduler={**copy.deepcopy(COSINE), "periods": [4]})
-    for place, value in changes.items():
-        *sections, key = place.split("__")
-        block = made
-        for section in sections:
-            block = block[section]
-        block[key] = value
+    change(made, changes)
     return made
 
 

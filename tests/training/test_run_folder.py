@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from training_runs import make_images, options, run_here, test_here, train_here
+from training_runs import change, make_images, options, run_here, test_here, train_here
 
 from vqcnir_arch import UserError
 from vqcnir_arch.report.experiments import read_experiment
@@ -206,12 +206,7 @@ def trained(tmp_path_factory):
 def short(root, **changes):
     made = options(root, val=None, network_d=None, train__gan_opt=None, train__optim_d=None, train__total_iter=2)
     made["logger"]["save_checkpoint_freq"] = 2
-    for place, value in changes.items():
-        *sections, key = place.split("__")
-        block = made
-        for section in sections:
-            block = block[section]
-        block[key] = value
+    change(made, changes)
     return made
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 
 from vqcnir_arch.atomic_files import reason
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.file_kinds import sha256_of
 from vqcnir_arch.version import __version__
 
 RECORD = "images.jsonl"
@@ -63,7 +63,7 @@ def settings_of(options: dict[str, Any]) -> dict[str, Any]:
     settings = {
         "model": [options["model_type"], options.get("scale"), options["manual_seed"]],
         "networks": networks,
-        "checkpoints": [path, {str(file): _sha256(file) for file in files if file}],
+        "checkpoints": [path, {str(file): sha256_of(file) for file in files if file}],
         "datasets": options["datasets"],
         "val": [options["val"].get("suffix"), options["val"].get("save_float", False)],
         "device": torch.cuda.get_device_name() if options["num_gpu"] and torch.cuda.is_available() else "cpu",
@@ -147,8 +147,3 @@ def _stamp(paths: Sequence[Path]) -> list[int]:
         else:
             numbers += [stat.st_size, stat.st_mtime_ns]
     return numbers
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return file_digest(file, "sha256").hexdigest()

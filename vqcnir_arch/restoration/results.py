@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vqcnir_arch.archs.network import VQNetwork
+from vqcnir_arch.file_kinds import sha256_of
 from vqcnir_arch.restoration.photos import Metadata, Photo, processed_by
 from vqcnir_arch.restoration.video import is_video, video_comment
 from vqcnir_arch.version import __version__
@@ -20,11 +20,9 @@ SIGN = "vqcnir "
 
 def maker_line(net: VQNetwork, checkpoint: Path, strength: float, options: Mapping[str, object] | None = None) -> str:
     """Say what makes a result: version, network, the checkpoint's SHA-256, strength, other options by name."""
-    with checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     kind = type(net).__name__
     said = [f"strength {strength:g}", *(f"{name} {value}" for name, value in (options or {}).items())]
-    return f"{SIGN}{__version__}, {kind}, checkpoint sha256 {digest}, {', '.join(said)}"
+    return f"{SIGN}{__version__}, {kind}, checkpoint sha256 {sha256_of(checkpoint)}, {', '.join(said)}"
 
 
 def as_result(photo: Photo, rgb: np.ndarray, maker: str | None) -> Photo:

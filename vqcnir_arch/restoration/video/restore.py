@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from vqcnir_arch.atomic_files import atomic_write
 from vqcnir_arch.errors import UserError
+from vqcnir_arch.file_kinds import sha256_of
 from vqcnir_arch.restoration.video.comparing import compare_videos
 from vqcnir_arch.restoration.video.containers import container_of
 from vqcnir_arch.restoration.video.encoding import Encoding, encoded
@@ -120,6 +120,4 @@ def job_line(source: Path, comment: str | None, job: str, stage: Stage | None, e
     """Say all that a piece depends on."""
     import av
 
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return repr((digest, comment, job, stage and stage.name, encoding, PIECE, av.library_versions))
+    return repr((sha256_of(source), comment, job, stage and stage.name, encoding, PIECE, av.library_versions))
